@@ -1,0 +1,61 @@
+"""The arguments that commands which use a trained model have in common."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from corekit.errors import UsageError
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define RUN, `--device`, `--no-ema` and what changes how samples are made."""
+    parser.add_argument("run_path", metavar="RUN", help="a run folder or one of its checkpoints")
+    parser.add_argument("--seed", type=int, default=0, help="of all noise (default 0)")
+    parser.add_argument("--points", type=int, metavar="N", help="points of a cloud, if not as trained")
+    parser.add_argument("--sampler", metavar="NAME", help="another sampler, e.g. ddim")
+    parser.add_argument("--steps", type=int, metavar="N", help="sampling steps, if not all")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
+    parser.add_argument("--no-ema", action="store_true", help="use the last weights, not the average")
+
+
+def loaded_model(args: argparse.Namespace) -> tuple[Any, Any, Path]:
+    """The model, its spec and its checkpoint folder."""
+    from corekit.checkpoint import load_model
+    from corekit.train.device import pick_device
+
+    return load_model(args.run_path, device=pick_device(args.device), ema=not args.no_ema)
+
+
+def sampling_options(args: argparse.Namespace, model: Any) -> dict[str, Any]:
+    """What `sample` and `decode` of this model are told."""
+    options: dict[str, Any] = {}
+    if args.points is not None:
+        options["shape"] = (args.points, *model.data.event_shape[1:])
+    if args.sampler is not None or args.steps is not None:
+        options["sampler"] = _sampler(args.sampler, args.steps, model)
+    return options
+
+
+def _sampler(name: str | None, steps: int | None, model: Any) -> Any:
+    """A sampler by name, or the model's own with other steps."""
+    from dataclasses import replace
+
+    from corekit.build import component
+    from corekit.spec import spec_class
+
+    if name is not None:
+        return component("sampler", spec_class("sampler", name)(steps=steps))
+    own = next((m.sampler for m in model.modules() if hasattr(m, "sampler")), None)
+    if own is None:
+        raise UsageError("--steps: the model must have a sampler, got one that samples in one pass.")
+    return replace(own, steps=steps)
+
+
+def output_path(args: argparse.Namespace, folder: Path, name: str) -> Path:
+    """Where results go: ``--out``, or the run's ``samples`` folder."""
+    if args.out:
+        return Path(args.out).with_suffix("")
+    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+    return run / "samples" / name

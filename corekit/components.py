@@ -1,0 +1,173 @@
+"""The components of core itself. Names without a dot; strings only, nothing is imported."""
+
+from __future__ import annotations
+
+from corekit.declaration import Component
+
+
+def _component(kind: str, name: str, spec: str, target: str, summary: str) -> Component:
+    return Component(
+        kind, name, spec=f"corekit.spec.{spec}", target=f"corekit.{target}", summary=summary
+    )
+
+
+COMPONENTS = [
+    # models
+    _component(
+        "model",
+        "flow",
+        "flows:FlowModelSpec",
+        "flows.model:FlowModel",
+        "a normalizing flow over the data",
+    ),
+    _component(
+        "model",
+        "diffusion",
+        "diffusion:DiffusionModelSpec",
+        "diffusion.model:DiffusionModel",
+        "a denoising diffusion model of the data",
+    ),
+    _component(
+        "model",
+        "latent",
+        "latent:LatentModelSpec",
+        "latent.model:LatentModel",
+        "a variational auto-encoder of any encoder, prior and decoder",
+    ),
+    # bijectors
+    _component(
+        "bijector", "chain", "flows:ChainSpec", "flows.compose:Chain", "bijectors one after another"
+    ),
+    _component(
+        "bijector",
+        "inverse",
+        "flows:InverseSpec",
+        "flows.compose:Inverse",
+        "a bijector run backwards",
+    ),
+    _component(
+        "bijector",
+        "repeat",
+        "flows:RepeatSpec",
+        "flows.compose:Repeat",
+        "the same bijectors again and again, each with its own weights",
+    ),
+    _component(
+        "bijector",
+        "linear",
+        "flows:LinearSpec",
+        "flows.linear:Linear",
+        "an invertible matrix over the features",
+    ),
+    # priors
+    _component(
+        "prior",
+        "normal",
+        "flows:NormalSpec",
+        "flows.prior:StandardNormal",
+        "the standard normal distribution",
+    ),
+    _component(
+        "prior",
+        "flow",
+        "flows:FlowPriorSpec",
+        "flows.prior:FlowPrior",
+        "a normalizing flow with an exact density",
+    ),
+    _component(
+        "prior",
+        "diffusion",
+        "diffusion:DiffusionPriorSpec",
+        "diffusion.density:DiffusionPrior",
+        "a diffusion model of the latents",
+    ),
+    # decoders
+    _component(
+        "decoder",
+        "diffusion",
+        "diffusion:DiffusionDecoderSpec",
+        "diffusion.density:DiffusionDecoder",
+        "a diffusion model conditioned on the latent",
+    ),
+    _component(
+        "decoder",
+        "gaussian",
+        "latent:GaussianDecoderSpec",
+        "latent.decoders:GaussianDecoder",
+        "a network that gives the mean of a Gaussian",
+    ),
+    # diffusion
+    _component(
+        "timestep_sampler",
+        "uniform",
+        "diffusion:UniformSpec",
+        "diffusion.timesteps:Uniform",
+        "every timestep equally often",
+    ),
+    _component(
+        "sampler",
+        "ancestral",
+        "diffusion:AncestralSpec",
+        "diffusion.samplers:Ancestral",
+        "one draw from the posterior per step (DDPM)",
+    ),
+    _component(
+        "sampler",
+        "ddim",
+        "diffusion:DdimSpec",
+        "diffusion.samplers:Ddim",
+        "few steps, deterministic at eta = 0 (DDIM)",
+    ),
+    # losses
+    _component(
+        "loss",
+        "weighted_elbo",
+        "latent:WeightedElboSpec",
+        "latent.elbo:WeightedElbo",
+        "reconstruction plus weighted KL divergence, in nats",
+    ),
+    # training
+    _component(
+        "optimizer",
+        "adam",
+        "train:AdamSpec",
+        "train.optimizers:adam",
+        "Adam; weight decay is added to the gradient",
+    ),
+    _component(
+        "optimizer",
+        "adamw",
+        "train:AdamWSpec",
+        "train.optimizers:adamw",
+        "Adam with decoupled weight decay",
+    ),
+    _component(
+        "optimizer",
+        "sgd",
+        "train:SgdSpec",
+        "train.optimizers:sgd",
+        "stochastic gradient descent, with momentum if asked",
+    ),
+    _component(
+        "lr_schedule",
+        "constant",
+        "train:ConstantSpec",
+        "train.lr_schedules:constant",
+        "the same learning rate throughout, after an optional warm-up",
+    ),
+    _component(
+        "lr_schedule",
+        "linear_decay",
+        "train:LinearDecaySpec",
+        "train.lr_schedules:linear_decay",
+        "constant, then linear down to a last value, then constant",
+    ),
+    # data
+    _component(
+        "dataset",
+        "shapes3d",
+        "data:Shapes3dSpec",
+        "data.shapes3d:Shapes3d",
+        "point clouds of shapes that corekit draws itself; no file needed",
+    ),
+]

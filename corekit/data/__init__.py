@@ -1,0 +1,1 @@
+"""Data sets, and what feeds them to a model."""

@@ -1,0 +1,187 @@
+"""From a split to batches: the same bits for any number of workers, resumable at any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from corekit.errors import CorekitError, DataError, UsageError
+from corekit.interfaces.dataset import Item, Split
+from corekit.interfaces.draws import seed_of
+from corekit.interfaces.records import Batch, Condition
+
+Key = tuple[int, int]
+"""(epoch, index): with the seed, all that an example of training depends on."""
+
+
+def item_rng(seed: int, *key: int | str) -> np.random.Generator:
+    """The random numbers of one example: a function of the seed and the key alone."""
+    return np.random.Generator(np.random.PCG64(seed_of(seed, "item", *key)))
+
+
+class CounterSampler:
+    """Endless batches of (epoch, index): step s is a function of (seed, s), so resuming is free.
+
+    The order of epoch e is a permutation drawn from (seed, e). An epoch is as many whole batches as
+    it has room for: the examples left over change from epoch to epoch. A set smaller than one
+    batch fills it by going through further epochs, so a batch is never short (batch
+    normalisation fails on one row), and an example seen twice in a batch is drawn anew.
+
+    Args:
+        size: Examples in the set.
+        batch_size: Rows per step, over all processes.
+        seed: Of the order.
+        start_step: The first step to give.
+        rank, world: Which of how many processes: the ranks' rows, one after another, are the batch.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        start_step: int = 0,
+        *,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if size < 1:
+            raise DataError(f"CounterSampler: the set must have an example, got {size}.")
+        if batch_size < 1 or batch_size % world:
+            raise UsageError(
+                f"CounterSampler: batch_size must be a multiple of the {world} processes, "
+                f"got {batch_size}."
+            )
+        self.size, self.batch_size, self.seed, self.start_step = size, batch_size, seed, start_step
+        self.rank, self.world = rank, world
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch; 1 where the set is smaller than a batch."""
+        return max(1, self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        step = self.start_step
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def batch(self, step: int) -> list[Key]:
+        """The rows of this process at a step."""
+        local = self.batch_size // self.world
+        first = self.rank * local
+        if self.size >= self.batch_size:
+            epoch, position = divmod(step, self.steps_per_epoch)
+            first += position * self.batch_size
+            return [(epoch, int(i)) for i in self.order(epoch)[first : first + local]]
+        first += step * self.batch_size
+        places = (divmod(p, self.size) for p in range(first, first + local))
+        return [(epoch, int(self.order(epoch)[position])) for epoch, position in places]
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The permutation of an epoch, int64 ``(size,)``."""
+        if self._order[0] != epoch:
+            rng = np.random.default_rng(seed_of(self.seed, "order", epoch))
+            self._order = epoch, rng.permutation(self.size)
+        return self._order[1]
+
+
+class _View(TorchDataset[tuple[Item, int] | CorekitError]):
+    """A split as torch's loader wants it: (epoch, index) -> (example, index), or its error."""
+
+    def __init__(self, split: Split, seed: int) -> None:
+        self.split = split
+        self.seed = seed
+
+    def __getitem__(self, key: Key) -> tuple[Item, int] | CorekitError:
+        try:
+            return self.split.get(key[1], item_rng(self.seed, *key)), key[1]
+        except CorekitError as error:  # raised by the loader: the same words for any `workers`
+            return error
+
+
+class Loader:
+    """Endless training batches of a split, from ``start_step`` on.
+
+    The batch of a step is a function of (seed, step): the same bits with any number of workers, and
+    no number is drawn from torch's or NumPy's global generator.
+
+    Args:
+        split: Where examples come from.
+        batch_size: Rows per step, over all processes.
+        seed: Of the order and of all choices within examples.
+        start_step: The step to begin with: how many steps were done before.
+        rank, world: Which of how many processes.
+        workers: Reading processes; 0 reads in this one.
+        pin_memory: Put batches in page-locked memory, for a GPU.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        seed: int,
+        start_step: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.sampler = CounterSampler(
+            len(split), batch_size, seed, start_step, rank=rank, world=world
+        )
+        self._loader = DataLoader(
+            _View(split, seed),
+            batch_sampler=self.sampler,
+            num_workers=workers,
+            collate_fn=_collate_or_error,
+            pin_memory=pin_memory,
+            generator=torch.Generator().manual_seed(0),  # private: torch draws a base seed
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch; 1 where the set is smaller than a batch."""
+        return self.sampler.steps_per_epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._loader:
+            if isinstance(batch, CorekitError):
+                raise batch
+            yield batch
+
+
+def fixed_batches(
+    split: Split, seed: int, batch_size: int, rows: Sequence[int] | None = None
+) -> Iterator[Batch]:
+    """All examples (or some rows) once, in order, for evaluation; the last batch may be short.
+
+    An example depends on (seed, row) alone: not on the batch size, nor on the other rows.
+    """
+    rows = range(len(split)) if rows is None else [int(row) for row in rows]
+    for start in range(0, len(rows), batch_size):
+        part = rows[start : start + batch_size]
+        yield collate([(split.get(row, item_rng(seed, "fixed", row)), row) for row in part])
+
+
+def collate(examples: Sequence[tuple[Item, int]]) -> Batch:
+    """Examples and their row numbers as one `Batch`."""
+    items = [item for item, _ in examples]
+    conditions = [item.condition for item in items]
+    condition = None
+    if conditions[0] is not None:
+        fields = zip(*conditions, strict=True)
+        condition = Condition(*(None if f[0] is None else torch.stack(f) for f in fields))
+    index = torch.tensor([row for _, row in examples])
+    return Batch(torch.stack([item.x for item in items]), condition, index)
+
+
+def _collate_or_error(examples: list[tuple[Item, int] | CorekitError]) -> Batch | CorekitError:
+    errors = [example for example in examples if isinstance(example, CorekitError)]
+    return errors[0] if errors else collate(examples)  # type: ignore[arg-type]

@@ -1,0 +1,42 @@
+"""What a data set holds: the one source of shapes, value ranges and bits per dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+Shape = tuple[int, ...]
+
+
+class Support(str, Enum):
+    """The set that the values of one event lie in."""
+
+    REAL = "real"
+    POSITIVE = "positive"
+    UNIT_INTERVAL = "unit_interval"  # [0, 1]
+    SPHERE = "sphere"  # unit norm
+    CODES = "codes"  # integers 0 … levels - 1
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The shape, range and number of the examples of a data set.
+
+    Args:
+        event_shape: shape of one example, no batch dimension: `(2048, 3)`, `(3, 32, 32)`
+        dtype: name of the torch dtype that a batch arrives in
+        support: the set that values lie in
+        levels: number of distinct values where the data are quantised (256 for 8-bit images)
+        bin_width: distance between two neighbouring levels, in data units
+        size: number of training examples
+        condition_shapes: shape of each condition that comes with an example, by name
+    """
+
+    event_shape: Shape
+    dtype: str = "float32"
+    support: Support = Support.REAL
+    levels: int | None = None
+    bin_width: float | None = None
+    size: int | None = None
+    condition_shapes: Mapping[str, Shape] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Gaussian diffusion: the process, its schedules, samplers and densities. Written once, public."""

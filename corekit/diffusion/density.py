@@ -1,0 +1,181 @@
+"""Diffusion as a density: what training minimises, and samples; prior or decoder of any model."""
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from corekit.data_spec import Shape
+from corekit.diffusion.process import check_predicts, predict_with, q_sample, to_prediction
+from corekit.diffusion.samplers import Ancestral
+from corekit.diffusion.schedules import end_of, warn_if_short_of_noise
+from corekit.diffusion.timesteps import Uniform
+from corekit.interfaces.denoiser import Denoiser
+from corekit.interfaces.density import Decoder, Density, Prior
+from corekit.interfaces.draws import Draws
+from corekit.interfaces.likelihood import Likelihood
+from corekit.interfaces.loss import DenoisingLoss
+from corekit.interfaces.noise_schedule import NoiseSchedule
+from corekit.interfaces.records import Condition, LossTerms, NoiseLevel
+from corekit.interfaces.sampler import Callback, Predict, Sampler
+from corekit.interfaces.timestep_sampler import TimestepSampler
+
+
+class DiffusionDensity(Density):
+    r"""A denoiser, trained at random noise levels and sampled from noise to data.
+
+    .. math::
+        L(x_0) = E_{t, \varepsilon}\big[w_t\, \ell(\text{net}(x_t, t, c), x_0, \varepsilon)\big],
+        \qquad x_t = \alpha_t x_0 + \sigma_t \varepsilon
+
+    It has no likelihood: the loss is an error of one denoising, not nats. Training draws "t", then
+    "eps"; sampling draws "x_T", then what the sampler draws.
+
+    Args:
+        event_shape: Shape of x without the batch.
+        condition: name of a `Condition` field -> its shape; None if unconditional.
+        denoiser: Factory, called with event_shape, condition_shapes and out_channels; None for
+            out_channels means as many as the event has.
+        schedule: How much noise at which time.
+        loss: Scores one prediction.
+        timesteps: Draws the levels of a training step; uniformly unless given.
+        sampler: How samples are made; `Ancestral` unless given.
+
+    Shape: x ``(B, *event_shape)``; loss ``(B,)``, in the unit of the denoising loss.
+
+    Raises:
+        UsageError: If eps is predicted but the schedule ends without signal, or the denoiser
+            learns variances.
+
+    Source: Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, alg. 1-2,
+        https://arxiv.org/abs/2006.11239.
+    """
+
+    kind = Likelihood.NONE
+
+    def __init__(
+        self,
+        event_shape: Shape,
+        condition: Mapping[str, Shape] | None = None,
+        *,
+        denoiser: Callable[..., Denoiser],
+        schedule: NoiseSchedule,
+        loss: DenoisingLoss,
+        timesteps: TimestepSampler | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self.condition_shapes = dict(condition or {})
+        self.denoiser = denoiser(
+            event_shape=self.event_shape, condition_shapes=self.condition_shapes, out_channels=None
+        )
+        self.free_axes = self.denoiser.free_axes
+        self.schedule = schedule
+        self.denoising_loss = loss
+        self.timesteps = Uniform() if timesteps is None else timesteps
+        self.sampler = Ancestral() if sampler is None else sampler
+        predict_with(self.denoiser)  # refuses what cannot be sampled, before anything is trained
+        check_predicts(type(self).__name__, self.denoiser.predicts, end_of(schedule))
+        warn_if_short_of_noise(schedule)
+
+    def _loss(self, x: Tensor, condition: Condition | None, draws: Draws) -> LossTerms:
+        level, weight = self.timesteps.sample(len(x), self.schedule, draws, x.device)
+        eps = draws.normal("eps", tuple(x.shape), x)
+        seen_level = _in_precision_of(x, level)
+        x_t = q_sample(x, eps, seen_level)
+        output = self.denoiser(x_t, seen_level, condition)
+        prediction = to_prediction(output, self.denoiser.predicts, x_t, seen_level)
+        loss = self.denoising_loss(prediction, x, x_t, eps, seen_level)
+        name = self.denoising_loss.name
+        t = level.time if level.step is None else level.step
+        return LossTerms(
+            total=loss if weight is None else weight * loss,
+            terms={name: loss},
+            seen={"timesteps": (t, loss.detach())},
+            units={name: self.denoising_loss.unit},
+        )
+
+    @torch.no_grad()
+    def _sample(
+        self,
+        n: int,
+        condition: Condition | None,
+        shape: Shape,
+        temperature: float,
+        draws: Draws,
+        *,
+        sampler: Sampler | None = None,
+        callback: Callback | None = None,
+        around: Callable[[Predict], Predict] | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Options: another sampler, a callback per step, a wrapper of predict (`thresholded`)."""
+        if options:
+            raise TypeError(
+                f"{type(self).__name__}.sample: got unexpected options {', '.join(options)}. "
+                "Known: sampler, callback, around."
+            )
+        sampler = self.sampler if sampler is None else sampler
+        predict = predict_with(self.denoiser.prepared(condition), condition)
+        end = end_of(self.schedule)
+        spread = temperature * torch.hypot(end.alpha, end.sigma).item()  # 1 if variance-preserving
+        return sampler(
+            predict if around is None else around(predict),
+            self.schedule,
+            spread * draws.normal("x_T", (n, *shape), self._like()),
+            times=self.schedule.times(sampler.steps or self.schedule.default_steps),
+            generator=draws,
+            callback=callback,
+        )
+
+    def _like(self) -> Tensor:
+        """A tensor with the dtype and device of the denoiser."""
+        tensors = chain(self.denoiser.parameters(), self.denoiser.buffers())
+        return next((v for v in tensors if v.is_floating_point()), torch.empty(0))
+
+    def _why(self) -> str:
+        return "A diffusion loss is an error, not nats. Use its loss and its samples."
+
+
+class DiffusionPrior(DiffusionDensity, Prior):
+    """Diffusion over latents or data, p(x) or p(x | condition): see `DiffusionDensity`."""
+
+
+class DiffusionDecoder(DiffusionDensity, Decoder):
+    """Diffusion over data given a latent, p(x | z).
+
+    Args:
+        event_shape: Shape of x without the batch.
+        latent_shape: Shape of z without the batch; the denoiser sees z as ``condition.vector``.
+        denoiser, schedule, loss, timesteps, sampler: As of `DiffusionDensity`.
+    """
+
+    def __init__(
+        self,
+        event_shape: Shape,
+        latent_shape: Shape,
+        *,
+        denoiser: Callable[..., Denoiser],
+        schedule: NoiseSchedule,
+        loss: DenoisingLoss,
+        timesteps: TimestepSampler | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        super().__init__(
+            event_shape,
+            {"vector": tuple(latent_shape)},
+            denoiser=denoiser,
+            schedule=schedule,
+            loss=loss,
+            timesteps=timesteps,
+            sampler=sampler,
+        )
+
+
+def _in_precision_of(x: Tensor, level: NoiseLevel) -> NoiseLevel:
+    """The level in the dtype of x, float32 at least: half precision would merge neighbours."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return level.map(lambda column: column.to(wide) if column.is_floating_point() else column)

@@ -1,0 +1,91 @@
+"""The Dataset and Metric interfaces."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from corekit.data_spec import DataSpec
+from corekit.interfaces.records import Condition
+
+
+class Item(NamedTuple):
+    """One example: x ``event_shape`` and its condition, without a batch dimension."""
+
+    x: Tensor
+    condition: Condition | None = None
+
+
+class Split(ABC):
+    """A finite, ordered set of examples. Reading one is a pure function of (index, rng).
+
+    **Implement one.** Write ``__len__`` and ``get``. Open files on first use in ``get``, not in
+    the constructor, so that a worker process opens its own; all randomness comes from ``rng``.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def get(self, index: int, rng: np.random.Generator) -> Item:
+        """Example ``index``; random choices (which points, which flip) come from ``rng``."""
+
+    def name(self, index: int) -> str:
+        """What to call the example in a table or a picture."""
+        return str(index)
+
+
+class Dataset(ABC):
+    """A data set with named splits.
+
+    **Implement one.** Set ``data_spec`` and write ``split``.
+
+    Attributes:
+        data_spec: Shape, dtype and support of one example, and the number of training examples.
+        splits: Names of the splits; "train" is always one of them.
+    """
+
+    data_spec: DataSpec
+    splits: tuple[str, ...] = ("train", "val", "test")
+
+    @abstractmethod
+    def split(self, name: str) -> Split:
+        """The examples of one split."""
+
+    def describe(self) -> Mapping[str, object]:
+        """Source, licence, hash, sizes: what the run records about its data."""
+        return {}
+
+
+class Figure(NamedTuple):
+    """One measured figure with what is needed to read it.
+
+    Attributes:
+        value: The number.
+        sd: Standard deviation over repetitions, or None if there was one.
+        references: name -> value of the same metric on known inputs (chance, ceiling, floor).
+        protocol: How it was measured: sizes, normalisation, number of points.
+        better: "lower", "higher", or "chance" (the nearer to references["chance"] the better).
+    """
+
+    value: float
+    sd: float | None = None
+    references: Mapping[str, float] = {}
+    protocol: Mapping[str, object] = {}
+    better: str = "lower"
+
+
+class Metric(ABC):
+    """Compares a set of samples with the data.
+
+    **Implement one.** Write ``__call__``; every `Figure` carries its protocol.
+    """
+
+    needs: str = "samples"  # or "reconstructions"
+
+    @abstractmethod
+    def __call__(self, samples: Tensor, reference: Tensor, train: Tensor) -> Mapping[str, Figure]:
+        """Figures by name, from samples ``(S, ...)``, held-out ``(R, ...)`` and training data ``(T, ...)``."""
+

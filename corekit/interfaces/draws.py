@@ -1,0 +1,118 @@
+"""Where random numbers come from: one seam for sampling, training, resuming and golden tests."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from corekit.data_spec import Shape
+from corekit.errors import ShapeError, UsageError
+
+
+def seed_of(*key: int | str) -> int:
+    """A 63-bit seed from any key: independent streams from one seed, the same on every platform."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class Draws:
+    """Random numbers from one generator, or from torch's global one.
+
+    Numbers are drawn in float32 or wider and cast, so float16 and bfloat16 runs see the same noise.
+    Every draw has a name, which other sources (`GivenDraws`) use and this one ignores.
+    """
+
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        self.generator = generator
+
+    def normal(self, name: str, shape: Shape, like: Tensor) -> Tensor:
+        """Standard normal numbers of a shape, with the dtype and device of ``like``."""
+        return self._draw(torch.randn, shape, like)
+
+    def uniform(self, name: str, shape: Shape, like: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) of a shape, with the dtype and device of ``like``."""
+        return self._draw(torch.rand, shape, like)
+
+    def integers(self, name: str, high: int, shape: Shape, device: torch.device) -> Tensor:
+        """Integers 0 ... high-1 of a shape, int64."""
+        where = self.generator.device if self.generator else device
+        return torch.randint(high, shape, generator=self.generator, device=where).to(device)
+
+    def _draw(self, make: object, shape: Shape, like: Tensor) -> Tensor:
+        wide = torch.promote_types(like.dtype, torch.float32)
+        where = self.generator.device if self.generator else like.device
+        numbers = make(shape, generator=self.generator, dtype=wide, device=where)  # type: ignore[operator]
+        return numbers.to(like.device, like.dtype)
+
+
+class RowDraws(Draws):
+    """Row i draws from its own generator: it gets the same numbers in any batch.
+
+    Args:
+        seed: Of the whole sample set.
+        rows: The number of each row in the sample set. Row r depends on (seed, r) alone.
+
+    Numbers are made on the CPU, so they are the same on every device.
+    """
+
+    def __init__(self, seed: int, rows: Sequence[int]) -> None:
+        super().__init__()
+        self.generators = [torch.Generator().manual_seed(seed_of(seed, "row", r)) for r in rows]
+
+    def _check(self, name: str, shape: Shape) -> None:
+        if not shape or shape[0] != len(self.generators):
+            raise ShapeError(
+                f"RowDraws: '{name}' must have {len(self.generators)} rows, one per generator, got shape {shape}."
+            )
+
+    def _draw(self, make: object, shape: Shape, like: Tensor) -> Tensor:
+        self._check("a draw", shape)
+        wide = torch.promote_types(like.dtype, torch.float32)
+        rows = [make(shape[1:], generator=g, dtype=wide) for g in self.generators]  # type: ignore[operator]
+        return torch.stack(rows).to(like.device, like.dtype)
+
+    def integers(self, name: str, high: int, shape: Shape, device: torch.device) -> Tensor:
+        """Integers 0 ... high-1 of a shape, int64, row by row."""
+        self._check(name, shape)
+        rows = [torch.randint(high, shape[1:], generator=g) for g in self.generators]
+        return torch.stack(rows).to(device)
+
+
+class GivenDraws(Draws):
+    """Named numbers given beforehand: golden tests, and the same noise in two processes.
+
+    Args:
+        given: name -> tensor. A sequence of tensors is used one after the other.
+    """
+
+    def __init__(self, given: Mapping[str, Tensor | Sequence[Tensor]]) -> None:
+        super().__init__()
+        self.given = {k: [v] if isinstance(v, Tensor) else list(v) for k, v in given.items()}
+
+    def _take(self, name: str, shape: Shape) -> Tensor:
+        if not self.given.get(name):
+            raise UsageError(f"GivenDraws: no numbers left for '{name}'. Given: {', '.join(self.given)}.")
+        value = self.given[name].pop(0)
+        if tuple(value.shape) != tuple(shape):
+            raise ShapeError(f"GivenDraws: '{name}' must have shape {tuple(shape)}, got {tuple(value.shape)}.")
+        return value
+
+    def normal(self, name: str, shape: Shape, like: Tensor) -> Tensor:
+        """The numbers given under this name."""
+        return self._take(name, shape).to(like.device, like.dtype)
+
+    uniform = normal
+
+    def integers(self, name: str, high: int, shape: Shape, device: torch.device) -> Tensor:
+        """The integers given under this name."""
+        return self._take(name, shape).to(device)
+
+
+Randomness = torch.Generator | Draws | None
+"""What every sampling function accepts."""
+
+
+def as_draws(source: Randomness) -> Draws:
+    """A `Draws` from a generator, from None (torch's global generator), or itself."""
+    return source if isinstance(source, Draws) else Draws(source)

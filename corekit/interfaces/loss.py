@@ -1,0 +1,46 @@
+"""The two Loss interfaces: of a whole latent model, and of one denoising prediction."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from corekit.interfaces.draws import Draws
+from corekit.interfaces.records import Batch, LossTerms, NoiseLevel, Prediction
+
+if TYPE_CHECKING:
+    from corekit.interfaces.model import GenerativeModel
+
+
+class Loss(nn.Module, ABC):
+    """What a whole model minimises: (model, batch) -> `LossTerms`.
+
+    **Implement one.** Write ``forward``. Every term has a name and a unit; reductions are sums over
+    the event and nothing over the batch, unless the name says otherwise. A loss with a schedule
+    keeps it in a buffer and moves it in ``at_step``, which the trainer calls once per step.
+    """
+
+    @abstractmethod
+    def forward(self, model: "GenerativeModel", batch: Batch, draws: Draws) -> LossTerms:
+        """The loss terms of one batch."""
+
+    def at_step(self, step: int) -> None:
+        """Called before each optimizer step with the number of steps taken so far."""
+
+
+class DenoisingLoss(nn.Module, ABC):
+    """Scores one prediction of a denoiser.
+
+    **Implement one.** Write ``forward``; set ``unit`` and ``name``.
+
+    Shape: x_0, x_t, eps ``(B, *event_shape)``; result ``(B,)``.
+    """
+
+    name: str = "denoising"
+    unit: str
+
+    @abstractmethod
+    def forward(
+        self, prediction: Prediction, x_0: Tensor, x_t: Tensor, eps: Tensor, level: NoiseLevel
+    ) -> Tensor:
+        """The loss of each row, before the weight of its timestep."""

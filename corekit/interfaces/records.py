@@ -1,0 +1,131 @@
+"""The records that cross module boundaries. NamedTuples: wrappers and pytrees see into them."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Condition(NamedTuple):
+    """What a model is conditioned on: whichever of these is present.
+
+    Shape:
+        - vector: ``(B, C)``; a latent code or any feature vector
+        - labels: ``(B,)``, int64; -1 is the null label
+        - image: ``(B, C, H, W)``
+        - points: ``(B, M, 3)`` with mask ``(B, M)``, True where a point is given
+    """
+
+    vector: Tensor | None = None
+    labels: Tensor | None = None
+    image: Tensor | None = None
+    points: Tensor | None = None
+    mask: Tensor | None = None
+
+    def drop(self, rows: Tensor) -> "Condition":
+        """The condition with some rows replaced by "nothing": zeros, label -1, no points.
+
+        Args:
+            rows: bool ``(B,)``, True where the condition is removed.
+        """
+
+        def cleared(value: Tensor | None, null: float = 0.0) -> Tensor | None:
+            if value is None:
+                return None
+            keep = ~rows.reshape(-1, *(1,) * (value.ndim - 1))
+            return value.where(keep, torch.as_tensor(null, dtype=value.dtype, device=value.device))
+
+        return Condition(
+            cleared(self.vector),
+            cleared(self.labels, -1),
+            cleared(self.image),
+            cleared(self.points),
+            cleared(self.mask),
+        )
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Condition":
+        """The same condition on another device."""
+        move = (v if v is None else v.to(device, non_blocking=non_blocking) for v in self)
+        return Condition(*move)
+
+
+class Batch(NamedTuple):
+    """A minibatch: data ``(B, *event_shape)``, what it is conditioned on, and row numbers ``(B,)``."""
+
+    x: Tensor
+    condition: Condition | None = None
+    index: Tensor | None = None
+
+    def split(self, parts: int) -> list["Batch"]:
+        """The batch in at most so many parts, the last perhaps smaller."""
+        if parts == 1:
+            return [self]
+        xs = self.x.chunk(parts)
+        sizes = [len(x) for x in xs]
+        indices = [None] * len(xs) if self.index is None else self.index.split(sizes)
+        conditions: list[Condition | None] = [None] * len(xs)
+        if self.condition is not None:
+            columns = [[None] * len(xs) if v is None else v.split(sizes) for v in self.condition]
+            conditions = [Condition(*row) for row in zip(*columns, strict=True)]
+        return [Batch(*row) for row in zip(xs, conditions, indices, strict=True)]
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Batch":
+        """The same batch on another device."""
+        condition = self.condition and self.condition.to(device, non_blocking=non_blocking)
+        index = self.index if self.index is None else self.index.to(device, non_blocking=non_blocking)
+        return Batch(self.x.to(device, non_blocking=non_blocking), condition, index)
+
+
+class NoiseLevel(NamedTuple):
+    r"""Where on the noise schedule each row is: x_t = alpha x_0 + sigma eps.
+
+    Shape: every field ``(B,)``, or None where the schedule has no such number.
+        - time in [0, 1], 0 is clean data
+        - alpha, sigma; dalpha, dsigma: derivatives with respect to time
+        - log_snr = log(alpha^2 / sigma^2)
+        - step: the ORIGINAL integer t = 0 ... T-1, also of a respaced schedule
+        - beta: the (respaced) variance of the step that ends here
+    """
+
+    time: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    dalpha: Tensor | None = None
+    dsigma: Tensor | None = None
+    log_snr: Tensor | None = None
+    step: Tensor | None = None
+    beta: Tensor | None = None
+
+    def map(self, function: Any) -> "NoiseLevel":
+        """Apply a function to every field that is present."""
+        return NoiseLevel(*(v if v is None else function(v) for v in self))
+
+
+class Prediction(NamedTuple):
+    """What a denoiser believes: the clean data and the noise, consistent with each other.
+
+    Shape: x_0, eps ``(B, *event_shape)``; log_variance the same or None (not learned).
+    """
+
+    x_0: Tensor
+    eps: Tensor
+    log_variance: Tensor | None = None
+
+
+class LossTerms(NamedTuple):
+    """What a training step minimises, and what it reports.
+
+    Shape:
+        - total: ``(B,)``; its mean over the rows is minimised
+        - terms: name -> ``(B,)``, reported as means
+        - batch_terms: name -> ``()``, reported as they are (statistics over the batch)
+        - seen: path of a part -> (t, unweighted loss), for parts that learn from losses
+        - units: name -> unit of every term ("nats", "squared error per coordinate", ...)
+    """
+
+    total: Tensor
+    terms: Mapping[str, Tensor] = {}
+    batch_terms: Mapping[str, Tensor] = {}
+    seen: Mapping[str, tuple[Tensor, Tensor]] = {}
+    units: Mapping[str, str] = {}

@@ -1,0 +1,43 @@
+"""The sampler protocol: from noise to data through a denoiser."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from corekit.interfaces.draws import Randomness
+from corekit.interfaces.noise_schedule import NoiseSchedule
+from corekit.interfaces.records import NoiseLevel, Prediction
+
+Predict = Callable[[Tensor, NoiseLevel], Prediction]
+"""(x_t, level) -> prediction, with condition, clipping and guidance bound."""
+
+Callback = Callable[[int, Tensor, Prediction], None]
+"""Called after each step with (steps done, x, prediction)."""
+
+
+class Sampler(Protocol):
+    """A small frozen object with a claimed order of accuracy and its options."""
+
+    @property
+    def order(self) -> int:
+        """The error falls like steps to the power of minus this: a claim, tested as one."""
+        ...
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps; None for as many as the schedule has."""
+        ...
+
+    def __call__(
+        self,
+        predict: Predict,
+        schedule: NoiseSchedule,
+        x_T: Tensor,
+        *,
+        times: Tensor,
+        generator: Randomness = None,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """Follow ``times`` (decreasing, the last 0) from x_T to data; no gradient."""
+        ...

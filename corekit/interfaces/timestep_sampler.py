@@ -1,0 +1,35 @@
+"""The TimestepSampler interface: which noise levels a training step looks at."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from corekit.interfaces.draws import Draws
+from corekit.interfaces.noise_schedule import NoiseSchedule
+from corekit.interfaces.records import NoiseLevel
+
+
+class TimestepSampler(nn.Module, ABC):
+    """Draws noise levels, and the weights that keep the expected loss what it was.
+
+    **Implement one.** Write ``sample``. The mean of weight * loss must equal the mean of the loss
+    over uniformly drawn levels. A sampler that learns from losses writes ``observe``, which the
+    trainer calls once per optimizer step with the losses of all processes, never in ``forward``.
+    """
+
+    @abstractmethod
+    def sample(
+        self,
+        n: int,
+        schedule: NoiseSchedule,
+        draws: Draws,
+        device: torch.device,
+        *,
+        rank: int = 0,
+        world: int = 1,
+    ) -> tuple[NoiseLevel, Tensor | None]:
+        """Noise levels ``(n,)`` and weights ``(n,)``, or None where every weight is 1."""
+
+    def observe(self, t: Tensor, losses: Tensor) -> None:
+        """Learn from the unweighted losses of steps t; by default nothing."""

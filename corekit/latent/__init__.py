@@ -1,0 +1,1 @@
+"""Floor 4: encoder, prior and decoder composed into one model."""

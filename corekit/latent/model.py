@@ -1,0 +1,124 @@
+"""The latent-variable model: encoder, prior and decoder, from any packages."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from corekit.data_spec import DataSpec, Shape
+from corekit.errors import NoDensity, ShapeError, UsageError
+from corekit.interfaces.density import Decoder, Prior
+from corekit.interfaces.draws import Randomness, as_draws
+from corekit.interfaces.encoder import Encoder
+from corekit.interfaces.likelihood import Likelihood, LogProb
+from corekit.interfaces.loss import Loss
+from corekit.interfaces.model import GenerativeModel
+from corekit.interfaces.records import Batch, Condition, LossTerms
+from corekit.latent.elbo import WeightedElbo
+
+
+class LatentModel(GenerativeModel):
+    r"""p(x) = integral of p(x | z) p(z) over z, trained with an encoder q(z | x).
+
+    Args:
+        data: What it is a model of.
+        encoder: Factory of q(z | x), called with event_shape.
+        decoder: Factory of p(x | z), called with event_shape and latent_shape.
+        prior: Factory of p(z), called with event_shape (of z) and condition; None with a point
+            posterior makes an auto-encoder.
+        loss: What is minimised; the plain ELBO unless given.
+
+    Shape: batch.x ``(B, *data.event_shape)``; z ``(B, *latent_shape)``.
+    Source: Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014,
+        https://arxiv.org/abs/1312.6114.
+    """
+
+    entry_points = ("sample", "log_prob", "encode", "decode", "reconstruct")
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        encoder: Callable[..., Encoder],
+        decoder: Callable[..., Decoder],
+        prior: Callable[..., Prior] | None = None,
+        loss: Loss | None = None,
+    ) -> None:
+        super().__init__()
+        self.data = data
+        self.encoder = encoder(event_shape=data.event_shape)
+        latent = self.encoder.latent_shape
+        self.prior = None if prior is None else prior(event_shape=latent, condition=None)
+        self.decoder = decoder(event_shape=data.event_shape, latent_shape=latent)
+        self.loss = WeightedElbo() if loss is None else loss
+        if self.prior is not None and self.prior.event_shape != latent:
+            raise ShapeError(
+                f"LatentModel: the prior must be over latents of shape {latent}, got {self.prior.event_shape}."
+            )
+        both = Likelihood.NONE if self.prior is None else self.prior.kind | self.decoder.kind
+        # One draw of z: E[exp(log p(x, z) - log q(z))] = p(x).
+        self.kind = both | self.encoder.kind | Likelihood.WEIGHT
+
+    def forward(self, batch: Batch, *, phase: str = "main", draws: Randomness = None) -> LossTerms:
+        """The terms of the loss."""
+        return self.loss(self, batch, as_draws(draws))
+
+    def infer(
+        self, x: Tensor, n: int = 1, condition: Condition | None = None, *, generator: Randomness = None
+    ) -> tuple[Tensor, LogProb, LogProb]:
+        """n latents per row, log q(z | x) and log p(x, z): ``(n * B, ...)``, draw by draw, nats.
+
+        Raises:
+            NoDensity: If the prior or the decoder has no likelihood.
+        """
+        if self.kind is Likelihood.NONE:
+            raise NoDensity(f"LatentModel: no likelihood in nats. {self._why()}")
+        draws = as_draws(generator)
+        z, log_q = self.encoder(x, condition).rsample_and_log_prob(draws, n)
+        rows = x.repeat(n, *(1,) * (x.ndim - 1))
+        log_joint = self.decoder.log_prob(rows, Condition(vector=z), generator=draws)
+        return z, log_q, log_joint + self.prior.log_prob(z, generator=draws)
+
+    def log_prob(
+        self, x: Tensor, condition: Condition | None = None, *, generator: Randomness = None
+    ) -> LogProb:
+        """log p(x, z) - log q(z | x) of one draw of z: a weight, whose mean is the ELBO. Nats."""
+        _, log_q, log_joint = self.infer(x, 1, condition, generator=generator)
+        return LogProb(log_joint.value - log_q.value, self.kind)
+
+    def sample(
+        self,
+        n: int,
+        condition: Condition | None = None,
+        *,
+        shape: Shape | None = None,
+        temperature: float = 1.0,
+        generator: Randomness = None,
+        truncate: float | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """n samples ``(n, *event_shape)``; temperature and truncation act on the prior."""
+        draws = as_draws(generator)
+        if self.prior is None:
+            raise UsageError("LatentModel: sample must have a prior, got an auto-encoder. Use reconstruct.")
+        cut = {} if truncate is None else {"truncate": truncate}
+        z = self.prior.sample(n, temperature=temperature, generator=draws, **cut)
+        return self.decode(z, generator=draws, shape=shape, **options)
+
+    def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """The most probable latent of each row, ``(B, *latent_shape)``."""
+        with torch.no_grad():
+            return self.encoder(x, condition).mode
+
+    def decode(self, z: Tensor, *, generator: Randomness = None, **options: Any) -> Tensor:
+        """One draw from p(x | z) per row of z."""
+        return self.decoder.sample(condition=Condition(vector=z), generator=generator, **options)
+
+    def _why(self) -> str:
+        if self.prior is None:
+            return "It is an auto-encoder: it has no prior."
+        if self.encoder.kind is Likelihood.NONE:
+            return "The posterior is a point: it has no density."
+        weak = self.decoder if self.decoder.kind is Likelihood.NONE else self.prior
+        return f"{type(weak).__name__} has none: its training loss is not a log-likelihood."

@@ -1,0 +1,1 @@
+"""Floor 4: small networks that two packages need."""

@@ -1,0 +1,68 @@
+"""Specs of latent-variable models and their parts in core."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from corekit.data_spec import DataSpec
+from corekit.spec.base import Spec, place
+from corekit.spec.slots import DecoderSlot, EncoderSlot, LossSlot, PriorSlot
+
+Width = Annotated[int, Field(ge=1)]
+
+
+class GaussianDecoderSpec(Spec):
+    """A network that gives the mean of a Gaussian with one standard deviation."""
+
+    type: Literal["gaussian"] = "gaussian"
+    hidden: tuple[Width, ...] = Field((256, 256), description="width of each hidden layer")
+    scale: float = Field(1.0, gt=0, description="standard deviation, in data units")
+    learn_scale: bool = Field(False, description="learn it, starting there")
+
+
+class WeightedElboSpec(Spec):
+    """Reconstruction plus a weighted KL divergence; a bound on the likelihood at weight one."""
+
+    type: Literal["weighted_elbo"] = "weighted_elbo"
+    kl_weight: float = Field(1.0, ge=0, description="weight of the KL term (beta)")
+    warmup_steps: int = Field(
+        0, ge=0, description="optimizer steps over which the weight grows from zero"
+    )
+    free_bits: float = Field(
+        0.0, ge=0, description="KL below which a latent dimension is not pressed further, in nats"
+    )
+    kl: Literal["auto", "monte_carlo"] = Field(
+        "auto", description="auto: in closed form where one is known for posterior and prior"
+    )
+
+
+class LatentModelSpec(Spec):
+    """A variational auto-encoder; without a prior, an auto-encoder."""
+
+    type: Literal["latent"] = "latent"
+    encoder: EncoderSlot = Field(
+        description="from data to the posterior of the latent",
+        examples=[{"type": "pointcloud.pointnet", "latent_dim": 256}],
+    )
+    prior: PriorSlot | None = Field(
+        None, description="density of the latent; null makes an auto-encoder"
+    )
+    decoder: DecoderSlot = Field(
+        description="from the latent to data, with a likelihood", examples=["gaussian"]
+    )
+    loss: LossSlot = Field(default_factory=WeightedElboSpec, description="what training minimises")
+
+    def shape(self, data: DataSpec) -> None:
+        """The encoder's latent must fit the prior and the decoder."""
+        with place("encoder"):
+            latent_shape = self.encoder.shape(event_shape=data.event_shape)
+        if latent_shape is None:
+            return
+        latent_shape = tuple(latent_shape)
+        if self.prior is not None:
+            with place("prior", given_by="encoder"):
+                self.prior.shape(event_shape=latent_shape, condition=None)
+        with place("decoder", given_by="encoder"):
+            self.decoder.shape(event_shape=data.event_shape, latent_shape=latent_shape)

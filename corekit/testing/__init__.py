@@ -1,0 +1,1 @@
+"""What proves a part right: conformance suites and exact oracles. Beside the floors; torch only."""

@@ -1,0 +1,1 @@
+"""Floor 6: the training loop on Accelerate, and the run folder that it writes."""

@@ -1,0 +1,97 @@
+"""Everything that is measured of a trained model, with what is needed to read it."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from corekit.build import build_dataset, component
+from corekit.data.loading import fixed_batches
+from corekit.errors import DataError
+from corekit.interfaces.dataset import Dataset, Figure, Metric
+from corekit.interfaces.draws import RowDraws, seed_of
+from corekit.interfaces.likelihood import Likelihood
+from corekit.interfaces.model import GenerativeModel
+from corekit.spec import RunSpec, spec_class
+from corekit.train.heldout import heldout_loss, nonempty
+from corekit.train.reconstruction import reconstruct
+from corekit.train.sampling import generate
+
+_LESS = {Likelihood.WEIGHT: "bound", Likelihood.UNBIASED: "unbiased", Likelihood.BOUND: "bound"}
+
+
+@torch.no_grad()
+def evaluate(
+    model: GenerativeModel,
+    spec: RunSpec,
+    *,
+    split: str = "test",
+    metrics: list[str] | None = None,
+    num: int | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> dict[str, Any]:
+    """Held-out loss terms, log-likelihood where there is one, and the metrics of the spec.
+
+    Args:
+        model: In eval mode.
+        spec: Its spec.
+        split: Held-out data, several splits joined by "+".
+        metrics: Names of metrics, instead of those of the spec.
+        num: Samples for metrics of samples; as many as held-out examples unless given.
+        seed: Of all noise.
+        options: How samples are made (``sampler``, ``shape``).
+    """
+    dataset = build_dataset(spec)
+    splits = split.split("+")
+    figures: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for name in splits:
+        found = heldout_loss(model, dataset, spec.train, next(model.parameters()).device, name)
+        figures += [_row(f"{name}/{k}", Figure(v), found.units.get(k, "")) for k, v in found.values.items()]
+    if model.kind is Likelihood.NONE:
+        notes.append(f"No log-likelihood: {type(model).__name__} has none in nats.")
+    else:
+        figures += [_likelihood(model, dataset, name, seed) for name in splits]
+    held_out = torch.cat([_all(dataset, name, seed) for name in splits])
+    chosen = spec.metrics if metrics is None else [spec_class("metric", name)() for name in metrics]
+    for part in chosen:
+        metric: Metric = component("metric", part)
+        if metric.needs == "reconstructions":
+            pairs = [reconstruct(model, dataset, name, seed, **options) for name in splits]
+            made = torch.cat([copy for _, copy in pairs])
+            reference = torch.cat([original for original, _ in pairs])
+        else:
+            made = generate(model, num or len(held_out), seed, **options)
+            reference = held_out
+        measured = metric(made, reference, _all(dataset, "train", seed))
+        figures += [_row(f"{part.type}/{k}", figure, "") for k, figure in measured.items()]
+    return {"rows": len(held_out), "seed": seed, "split": split, "figures": figures, "notes": notes}
+
+
+def _all(dataset: Dataset, split: str, seed: int) -> Tensor:
+    return torch.cat([b.x for b in fixed_batches(nonempty(dataset, split), seed_of(seed, "heldout"), 256)])
+
+
+def _likelihood(model: GenerativeModel, dataset: Dataset, split: str, seed: int) -> dict[str, Any]:
+    """Mean log p(x) in nats, with a 95 % interval over the examples."""
+    device = next(model.parameters()).device
+    values = []
+    for batch in fixed_batches(nonempty(dataset, split), seed_of(seed, "heldout"), 64):
+        moved = batch.to(device)
+        draws = RowDraws(seed, batch.index.tolist())
+        values.append(model.log_prob(moved.x, moved.condition, generator=draws).value.double().cpu())
+    nats = torch.cat(values)
+    if not bool(nats.isfinite().all()):
+        raise DataError(f"evaluate: log p(x) must be finite on '{split}', got {nats.min()} for the worst example.")
+    half = 1.96 * nats.std().item() / math.sqrt(len(nats)) if len(nats) > 1 else math.inf
+    # The mean of one-draw weights is an ELBO: a bound.
+    kind = _LESS.get(model.kind, model.kind.value)
+    protocol = {"kind": kind, "interval95": round(half, 4), "examples": len(nats)}
+    return _row(f"{split}/log_prob", Figure(nats.mean().item(), protocol=protocol, better="higher"), "nats")
+
+
+def _row(name: str, figure: Figure, unit: str) -> dict[str, Any]:
+    return {"name": name, "unit": unit, **figure._asdict()}
+

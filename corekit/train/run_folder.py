@@ -1,0 +1,70 @@
+"""The run folder: where everything about a run is."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from corekit.errors import UsageError
+
+
+class RunFolder:
+    """``spec.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``samples/`` of one run.
+
+    Args:
+        path: The folder; made on `create`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.metrics = self.path / "metrics.jsonl"
+        self.samples = self.path / "samples"
+        self.spec = self.path / "spec.yaml"
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            UsageError: If it holds a run already.
+        """
+        if self.spec.exists():
+            raise UsageError(
+                f"{self.path}: a new run must have a folder of its own, got one with a run in it. "
+                "Continue it with --resume, or choose another --run NAME."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.path / "checkpoints" / f"step-{step:07d}"
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append a line to ``metrics.jsonl``."""
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``; an unfinished last line is left out."""
+        if self.metrics.exists():
+            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError:
+                    return
+
+    def rewind(self, step: int) -> None:
+        """Drop the records after a step, which a resumed run will write again."""
+        kept = [json.dumps(r) for r in self.records() if r["step"] <= step]
+        partial = self.metrics.with_suffix(".partial")
+        partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        os.replace(partial, self.metrics)
+
+
+def default_run(spec: str | Path, runs: str | Path = "runs") -> Path:
+    """``runs/NAME`` for a spec file, with a number behind it if that is taken."""
+    name = Path(spec).stem
+    path, number = Path(runs) / name, 2
+    while path.exists():
+        path, number = Path(runs) / f"{name}-{number}", number + 1
+    return path

@@ -1,0 +1,43 @@
+"""DDPM and improved DDPM. Imports neither torch nor pydantic: `corekit plugins` stays fast."""
+
+from corekit.registry import Component, hookimpl
+
+API = "1.0"
+
+
+def _component(kind: str, name: str, spec: str, target: str, summary: str) -> Component:
+    return Component(
+        kind,
+        f"ddpm.{name}",
+        spec=f"corekit_ddpm_improved.specs:{spec}",
+        target=f"corekit_ddpm_improved.{target}",
+        summary=summary,
+    )
+
+
+@hookimpl
+def corekit_components() -> list[Component]:
+    """What this package offers."""
+    return [
+        _component(
+            "noise_schedule",
+            "linear",
+            "LinearSpec",
+            "schedules:Linear",
+            "betas in equal steps; the default scales with the number of steps",
+        ),
+        _component(
+            "noise_schedule",
+            "cosine",
+            "CosineSpec",
+            "schedules:Cosine",
+            "alphas_cumprod follow a squared cosine",
+        ),
+        _component(
+            "denoising_loss",
+            "mse",
+            "MseSpec",
+            "losses:Mse",
+            "squared error of the noise, the data or v, averaged over the event",
+        ),
+    ]

@@ -1,0 +1,57 @@
+"""The spec of each component. No torch here."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from corekit.spec import Spec
+
+
+class LinearSpec(Spec):
+    """Betas in equal steps; the default scales with the number of steps."""
+
+    type: Literal["ddpm.linear"] = "ddpm.linear"
+    steps: int = Field(1000, ge=1, description="number of noise levels T")
+    beta_start: float | None = Field(
+        None, gt=0, lt=1, description="first beta, taken literally; 1e-4 * 1000 / steps if null"
+    )
+    beta_end: float | None = Field(
+        None, gt=0, le=1, description="last beta, taken literally; 0.02 * 1000 / steps if null"
+    )
+    zero_terminal_snr: bool = Field(
+        False, description="rescale so that the last level is pure noise; needs a v or x_0 denoiser"
+    )
+
+    @model_validator(mode="after")
+    def _ends_fit(self) -> Self:
+        if (self.beta_start is None) != (self.beta_end is None):
+            missing = "beta_start" if self.beta_start is None else "beta_end"
+            raise ValueError(f"give both beta_start and beta_end or neither; {missing} is missing")
+        if self.beta_start is None and self.steps < 20:
+            raise ValueError(
+                f"the default betas need at least 20 steps, got {self.steps}; "
+                "use more steps, or give beta_start and beta_end"
+            )
+        return self
+
+
+class CosineSpec(Spec):
+    """Noise levels whose alphas_cumprod follow a squared cosine."""
+
+    type: Literal["ddpm.cosine"] = "ddpm.cosine"
+    steps: int = Field(1000, ge=1, description="number of noise levels T")
+    s: float = Field(0.008, ge=0, description="offset in time that keeps the first betas from 0")
+    max_beta: float = Field(0.999, gt=0, lt=1, description="betas are clipped here")
+    zero_terminal_snr: bool = Field(
+        False, description="rescale so that the last level is pure noise; needs a v or x_0 denoiser"
+    )
+
+
+class MseSpec(Spec):
+    """Mean squared error of a prediction, averaged over the event."""
+
+    type: Literal["ddpm.mse"] = "ddpm.mse"
+    target: Literal["eps", "x_0", "v", "velocity"] = Field(
+        "eps", description="what the error is of, whatever the denoiser predicts"
+    )

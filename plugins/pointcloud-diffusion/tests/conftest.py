@@ -1,0 +1,51 @@
+"""Where the golden numbers are, and the reference's model rebuilt from them."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corekit.build import build
+from corekit.checkpoint.load import restore
+from corekit.spec import run_spec
+from corekit_pointcloud_diffusion.importer import DpmImporter
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of the golden numbers, or skip."""
+    folder = os.environ.get("COREKIT_GOLDEN")
+    if not folder:
+        pytest.skip("COREKIT_GOLDEN is not set: the golden numbers are not here")
+    return Path(folder) / "pointcloud"
+
+
+def _load_reference(path: Path, kind: str, points: int):
+    imported = DpmImporter(model=kind, reference_constant=True)(path)
+    tree = dict(imported.spec)
+    tree["data"] = {**tree["data"], "points": points}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the reference's schedule is short of noise
+        model = build(run_spec(tree))
+    restore(model, dict(imported.state), path)
+    return model
+
+
+@pytest.fixture(scope="session")
+def io(golden):
+    """Inputs and outputs of the small models."""
+    return np.load(golden / "small_io.npz")
+
+
+@pytest.fixture(params=["flow", "gaussian", "autoencoder"])
+def kind(request) -> str:
+    """Which of the three models."""
+    return request.param
+
+
+
+@pytest.fixture
+def load_reference():
+    """(path, kind, points) -> the model of a state dict of the reference, through the importer."""
+    return _load_reference

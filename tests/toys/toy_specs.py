@@ -1,0 +1,81 @@
+"""The specs of the toy plugin."""
+
+import os
+from typing import Literal
+
+from pydantic import Field
+
+from corekit.data_spec import DataSpec
+from corekit.errors import DataError, ShapeError
+from corekit.spec import Spec
+
+
+class EncoderSpec(Spec):
+    """From points to a vector."""
+
+    type: Literal["toy.net"] = "toy.net"
+    latent_dim: int = Field(256, ge=1, description="size of the latent")
+    hidden: int = Field(64, ge=1, description="width")
+
+    def shape(self, event_shape):
+        return (self.latent_dim,)
+
+
+class VagueSpec(Spec):
+    """Says nothing about shapes."""
+
+    type: Literal["toy.vague"] = "toy.vague"
+
+
+class SqueezeSpec(Spec):
+    """Halves the first dimension, doubles the last."""
+
+    type: Literal["toy.squeeze"] = "toy.squeeze"
+
+    def shape(self, event_shape, context_shape=None):
+        if event_shape[0] % 2:
+            raise ShapeError(f"toy.squeeze: the first length must be even, got {event_shape[0]}.")
+        return (event_shape[0] // 2, *event_shape[1:-1], event_shape[-1] * 2)
+
+
+class DenoiserSpec(Spec):
+    """Takes a vector of one size as its condition."""
+
+    type: Literal["toy.denoiser"] = "toy.denoiser"
+    context: int = Field(256, description="size of the condition")
+
+    def shape(self, event_shape, condition_shapes, out_channels):
+        if condition_shapes != {"vector": (self.context,)}:
+            raise ShapeError(f"toy.denoiser: condition must fit, got {dict(condition_shapes)}.")
+
+
+class ScheduleSpec(Spec):
+    """Noise."""
+
+    type: Literal["toy.linear"] = "toy.linear"
+    steps: int = Field(ge=2, description="number of steps", examples=[100])
+
+
+class MseSpec(Spec):
+    """Squares."""
+
+    type: Literal["toy.mse"] = "toy.mse"
+
+
+class FileSpec(Spec):
+    """A file that may not be there."""
+
+    type: Literal["toy.file"] = "toy.file"
+    path: str = Field(description="the file")
+    categories: tuple[str, ...] | Literal["all"] = Field("all", description="which")
+
+    def data_spec(self):
+        return DataSpec((64, 3))
+
+    def check(self):
+        if not os.path.exists(self.path):
+            raise DataError(f"toy.file: path must be a file, got {self.path!r}.")
+
+
+class NotASpec:
+    """Not a Spec."""
