@@ -217,10 +217,16 @@ def test_provenance_names_distribution_version_and_api():
 def test_the_registry_can_be_replaced_for_a_while():
     outer, inner = Registry(), Registry()
     with use_registry(outer):
-        with pytest.raises(ZeroDivisionError), use_registry(inner):
+        with use_registry(inner):
             assert registry() is inner
-            raise ZeroDivisionError
         assert registry() is outer
+
+
+def test_the_registry_is_put_back_after_an_error():
+    before = registry()
+    with pytest.raises(RegistryLookup), use_registry(Registry()) as inner:
+        inner.component("bijector", "nothing")
+    assert registry() is before
 
 
 # -- importing -----------------------------------------------------------------------------------

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -53,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if debug:
+            import traceback
+
             traceback.print_exc()
         else:
             _report(error)
@@ -73,6 +73,8 @@ def _run(arguments: list[str]) -> int:
     )
     used = next((word for word in arguments if not word.startswith("-")), None)
     if used is not None and used not in COMMANDS:
+        import difflib
+
         near = difflib.get_close_matches(used, COMMANDS, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"no command named {used!r}.{hint} Commands: {', '.join(COMMANDS)}.")

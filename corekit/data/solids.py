@@ -39,8 +39,8 @@ def tube(path: np.ndarray, radii: np.ndarray, sides: int = 20) -> np.ndarray:
     """
     axis = path[-1] - path[0]
     axis = axis / np.linalg.norm(axis)
-    helper = np.eye(3)[np.abs(axis).argmin()]  # any direction that is not along the axis
-    u = np.cross(axis, helper)
+    other = np.eye(3)[np.abs(axis).argmin()]  # any direction that is not along the axis
+    u = np.cross(axis, other)
     u /= np.linalg.norm(u)
     v = np.cross(axis, u)
     angle = np.arange(sides) * (2 * np.pi / sides)

@@ -1,5 +1,6 @@
 """The evidence lower bound, weighted."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -68,26 +69,28 @@ class WeightedElbo(Loss):
         decoded = model.decoder.loss(batch.x, Condition(vector=z), draws)
         units = {f"reconstruction_{name}": unit for name, unit in decoded.units.items()}
         terms = {f"reconstruction_{name}": value for name, value in decoded.terms.items()}
+        seen = {f"decoder.{path}": value for path, value in decoded.seen.items()}
         total = decoded.total
         if model.prior is not None:
-            kl, extra = self._kl(model, posterior, z, log_q, draws)
+            kl, extra, prior_seen = self._kl(model, posterior, z, log_q, draws)
             terms |= {"kl": kl, **extra}
             units |= dict.fromkeys(("kl", *extra), "nats")
             total = total + self.beta.to(kl.dtype) * self._freed(kl)
-        seen = {f"decoder.{path}": value for path, value in decoded.seen.items()}
+            seen |= {f"prior.{path}": value for path, value in prior_seen.items()}
         return LossTerms(total, terms, posterior.statistics(), seen, units)
 
     def _kl(
         self, model: "LatentModel", posterior: Posterior, z: Tensor, log_q: LogProb, draws: Draws
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> tuple[Tensor, dict[str, Tensor], Mapping[str, tuple[Tensor, Tensor]]]:
+        """KL ``(B,)``, the terms it is made of, and what parts of the prior learn from."""
         exact = closed_form_kl(posterior, model.prior) if self.kl == "auto" else None
         if exact is not None:
-            return exact, {}
+            return exact, {}, {}
         entropy = getattr(posterior, "entropy", None)
         negative_entropy = log_q.value if entropy is None else -entropy()
-        cross_entropy = model.prior.loss(z, draws=draws).total
-        terms = {"negative_entropy": negative_entropy, "cross_entropy": cross_entropy}
-        return negative_entropy + cross_entropy, terms
+        scored = model.prior.loss(z, draws=draws)
+        terms = {"negative_entropy": negative_entropy, "cross_entropy": scored.total}
+        return negative_entropy + scored.total, terms, scored.seen
 
     def _freed(self, kl: Tensor) -> Tensor:
         if not self.free_bits:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import (
@@ -28,6 +29,7 @@ class Section(BaseModel):
     """A part of a spec: unknown keys are refused, values are finite and never change.
 
     An unknown key is reported with the nearest and all allowed ones, beside every other mistake.
+    `true` is no number, although pydantic and Python take it for 1.
     """
 
     model_config = ConfigDict(
@@ -36,12 +38,17 @@ class Section(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _explain_unknown_keys(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _explain(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        details = _booleans(cls, value) if isinstance(value, Mapping) else []
+        known = {detail["loc"] for detail in details}
         try:
-            return handler(value)
+            new = handler(value)
         except ValidationError as error:
-            details = [_explained(cls, detail) for detail in error.errors(include_url=False)]
-            raise ValidationError.from_exception_data(error.title, details) from None
+            others = error.errors(include_url=False)
+            details += [_explained(cls, other) for other in others if other["loc"] not in known]
+        if details:
+            raise ValidationError.from_exception_data(cls.__name__, details)
+        return new
 
 
 class Spec(Section):
@@ -118,6 +125,27 @@ def place(*path: str | int, given_by: str | Path | None = None) -> Iterator[None
 def problem(code: str, message: str, **facts: Any) -> PydanticCustomError:
     """An error with our own words; `facts` may be `suggestions` and `exit_code`."""
     return PydanticCustomError(code, "{message}", {"message": message, **facts})
+
+
+def _booleans(model: type[Section], value: Mapping[str, Any]) -> list[InitErrorDetails]:
+    """An error for each true or false where a number is wanted."""
+    return [
+        InitErrorDetails(type="int_type" if wants is int else "float_type", loc=(key,), input=item)
+        for key, wants in _number_fields(model).items()
+        if isinstance(item := value.get(key), bool)
+    ]
+
+
+@cache
+def _number_fields(model: type[Section]) -> dict[str, type]:
+    """The fields that take an int or a float, and no bool."""
+    wanted: dict[str, type] = {}
+    for name, field in model.model_fields.items():
+        members = {field.annotation, *get_args(field.annotation)}
+        for number in (int, float):
+            if number in members and bool not in members:
+                wanted[name] = number
+    return wanted
 
 
 def _explained(model: type[Section], detail: Any) -> InitErrorDetails:

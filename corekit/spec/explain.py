@@ -12,6 +12,24 @@ from corekit.errors import Path, Position, SpecProblem
 
 _OUR_WORDS = ("unknown_key", "unknown_component", "plugin", "version")
 
+# Shorter than pydantic's words, and without Python's names for what YAML has.
+_RULES = {
+    "int_type": "must be an integer",
+    "int_parsing": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "too_short": "must have at least {min_length} of them",
+    "too_long": "must have at most {max_length} of them",
+}
+
 
 def explain(
     error: ValidationError,
@@ -73,8 +91,11 @@ def _message(detail: Any) -> str:
         return str(detail["ctx"]["error"])
     if kind in _OUR_WORDS or kind.startswith("component_"):
         return str(message)
-    message = message.replace("Input should be", "must be", 1)
-    return f"{message}, got {_shown(value)}"
+    if kind in _RULES:
+        rule = _RULES[kind].format_map(detail.get("ctx") or {})
+    else:
+        rule = message.replace("Input should be", "must be", 1)
+    return f"{rule}, got {_shown(value)}"
 
 
 def _shown(value: Any) -> str:

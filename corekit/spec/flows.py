@@ -90,7 +90,9 @@ class LinearSpec(Spec):
     bias: bool = Field(True, description="add a learned vector")
 
     def shape(self, event_shape: Shape, context_shape: Shape | None = None) -> Shape:
-        """The shape stays."""
+        """A vector stays a vector."""
+        if len(event_shape) != 1:
+            raise ShapeError(f"linear: the event must be a vector (features,), got {event_shape}.")
         return event_shape
 
 

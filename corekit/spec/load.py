@@ -65,7 +65,9 @@ def load_spec(path: str | FilePath, sets: Sequence[str] = ()) -> LoadedSpec:
             problems += [_hinted(p, sets) for p in explain(error, data, positions, keys)]
     if spec is None or problems:
         raise SpecError(*sorted(problems, key=files.order))
-    return LoadedSpec(spec, files.main_text, positions, tuple(files.names), tuple(sets))
+    return LoadedSpec(
+        spec, files.main_text, positions, tuple(dict.fromkeys(files.names)), tuple(sets)
+    )
 
 
 def run_spec(spec: Mapping[str, Any] | RunSpec) -> RunSpec:

@@ -57,7 +57,7 @@ def apply_set(tree: Tree, argument: str, number: int) -> Tree:
         new = Tree(None, at, at)  # `--set train.ema=` is null
     else:
         new = Tree(_relocated(value, argument, offset).value, at, at)
-    return _replaced(tree, path, new, label, ())
+    return _replaced(tree, path, new, label)
 
 
 def _parse_path(text: str, label: str, argument: str) -> Path:
@@ -67,7 +67,7 @@ def _parse_path(text: str, label: str, argument: str) -> Path:
     return tuple(int(p[1:-1]) if p[0] == "[" else p for p in re.findall(r"\w+|\[\d+\]", text))
 
 
-def _replaced(tree: Tree, path: Path, new: Tree, label: str, done: Path) -> Tree:
+def _replaced(tree: Tree, path: Path, new: Tree, label: str) -> Tree:
     if not path:
         return new
     part, rest = path[0], path[1:]
@@ -76,13 +76,13 @@ def _replaced(tree: Tree, path: Path, new: Tree, label: str, done: Path) -> Tree
             has = f"{len(tree.value)} items" if isinstance(tree.value, list) else "no list"
             raise UsageError(f"{label}: there is no item [{part}]; the place has {has}.")
         items = list(tree.value)
-        items[part] = _replaced(items[part], rest, new, label, (*done, part))
+        items[part] = _replaced(items[part], rest, new, label)
         return replace(tree, value=items)
     block = _block(tree) if tree.value is not None else replace(tree, value={})
     if not isinstance(block.value, dict):
         raise UsageError(f"{label}: there is no key {part!r} below {block.plain()!r:.40}.")
     child = block.value.get(part, Tree(None, new.at, new.at))
-    child = _replaced(child, rest, new, label, (*done, part))
+    child = _replaced(child, rest, new, label)
     return replace(block, value={**block.value, part: child})
 
 

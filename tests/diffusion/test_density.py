@@ -190,9 +190,15 @@ def test_sample_i_is_the_same_in_any_batch():
     torch.testing.assert_close(density.sample(3, generator=RowDraws(1, range(3))), whole[:3])
 
 
-def test_float64_stays_float64():
-    density = DiffusionDensity((5, 2), **parts()).double()
-    assert density.sample(2).dtype == torch.float64
+@pytest.mark.parametrize(
+    ("dtype", "wide"), [(torch.float64, torch.float64), (torch.bfloat16, torch.float32)]
+)
+def test_the_dtype_is_kept_and_levels_are_wide(dtype, wide):
+    density, seen = DiffusionDensity((5, 2), **parts()).to(dtype), []
+    density.denoiser.register_forward_pre_hook(lambda module, given: seen.append(given[1]))
+    assert density.sample(2).dtype == dtype
+    assert density.loss(normal(3, 5, 2, dtype=dtype)).total.dtype == dtype
+    assert {level.time.dtype for level in seen} == {level.alpha.dtype for level in seen} == {wide}
 
 
 def test_it_has_no_likelihood():

@@ -191,4 +191,5 @@ def test_single_steps_of_improved_diffusion(name, mean, clip, key, sampler):
             generator=GivenDraws({"noise": noise[row : row + 1]}),
             callback=lambda i, x, prediction, seen=seen: seen.append(x),
         )
-        torch.testing.assert_close(seen[0][0], wanted[row], atol=1e-5, rtol=1e-5)
+        # float32 in the reference is up to 2.4e-5 from its own formula in float64; here 2e-7
+        torch.testing.assert_close(seen[0][0], wanted[row], atol=3e-5, rtol=1e-5)

@@ -81,10 +81,11 @@ def test_velocity_is_the_time_derivative_of_x_t(name):
     torch.testing.assert_close(velocity, slope)
 
 
-def test_an_output_in_half_precision_is_widened():
+@pytest.mark.parametrize("predicts", PREDICTS)
+def test_an_output_in_half_precision_is_widened(predicts):
     level = level_at("linear", 0.5, dtype=torch.float32)
     x_t, output = normal(1, 3, dtype=torch.float32), normal(1, 3, dtype=torch.bfloat16)
-    prediction = to_prediction(output, "v", x_t, level)
+    prediction = to_prediction(output, predicts, x_t, level)
     assert prediction.x_0.dtype == prediction.eps.dtype == torch.float32
 
 

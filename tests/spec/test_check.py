@@ -81,7 +81,7 @@ def test_a_base_is_compared_with_what_the_bijector_gives():
 
 
 def test_a_member_of_a_chain_blames_the_one_before():
-    chain = ChainSpec(of=["toy.squeeze", "linear", "toy.squeeze"])
+    chain = ChainSpec(of=["toy.squeeze", "toy.keep", "toy.squeeze"])
     assert chain.shape(event_shape=(8, 3)) == (2, 12)
     with pytest.raises(ShapeError, match="must be even, got 3") as e:
         chain.shape(event_shape=(6, 3))
@@ -100,6 +100,12 @@ def test_the_first_member_of_a_chain_blames_who_gave_the_shape_to_the_chain():
     )
     assert problem.path == ("model", "bijector", "of", 0)
     assert problem.given_by == ("data",)
+
+
+def test_a_linear_map_needs_a_vector():
+    flow = {"type": "flow", "bijector": "linear"}
+    problem = mismatch(run_spec({"version": 1, "model": flow, "data": "shapes3d"}))
+    assert "linear: the event must be a vector (features,), got (512, 3)" in problem.message
 
 
 def test_repeat_threads_the_shape_through_every_copy():
@@ -143,7 +149,7 @@ def test_the_data_say_their_shape():
 def test_a_missing_file_and_a_mismatch_come_together(write):
     text = """\
         version: 1
-        model: {type: flow, bijector: linear, base: {type: normal, features: 2}}
+        model: {type: flow, bijector: toy.keep, base: {type: normal, features: 2}}
         data: {type: toy.file, path: none.h5}
         """
     loaded = load_spec(write(text))

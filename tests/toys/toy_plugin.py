@@ -17,6 +17,7 @@ def corekit_components():
         _component("encoder", "net", "EncoderSpec"),
         _component("encoder", "vague", "VagueSpec"),
         _component("bijector", "squeeze", "SqueezeSpec"),
+        _component("bijector", "keep", "KeepSpec"),
         _component("denoiser", "denoiser", "DenoiserSpec"),
         _component("noise_schedule", "linear", "ScheduleSpec"),
         _component("denoising_loss", "mse", "MseSpec"),

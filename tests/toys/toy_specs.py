@@ -38,6 +38,15 @@ class SqueezeSpec(Spec):
         return (event_shape[0] // 2, *event_shape[1:-1], event_shape[-1] * 2)
 
 
+class KeepSpec(Spec):
+    """Keeps any shape."""
+
+    type: Literal["toy.keep"] = "toy.keep"
+
+    def shape(self, event_shape, context_shape=None):
+        return event_shape
+
+
 class DenoiserSpec(Spec):
     """Takes a vector of one size as its condition."""
 

@@ -35,7 +35,8 @@ def _load_reference(path: Path, kind: str, points: int):
 @pytest.fixture(scope="session")
 def io(golden):
     """Inputs and outputs of the small models."""
-    return np.load(golden / "small_io.npz")
+    with np.load(golden / "small_io.npz") as archive:
+        return dict(archive)
 
 
 @pytest.fixture(params=["flow", "gaussian", "autoencoder"])

@@ -20,6 +20,11 @@ def tensor(array):
     return torch.from_numpy(np.array(array))
 
 
+def arrays(path):
+    with np.load(path) as archive:
+        return dict(archive)
+
+
 def close(got, want, **other):
     torch.testing.assert_close(got, tensor(want).to(got.dtype).reshape(got.shape), **(TOLERANCE | other))
 
@@ -44,7 +49,7 @@ def test_encoder_in_train_mode_and_its_running_statistics(small, io):
     close(posterior.log_var, io["enc/logvar_train"], atol=5e-5)
     state = encoder.state_dict()
     prefix = "enc/after_one_train_forward/"
-    keys = [k.removeprefix(prefix) for k in io.files if k.startswith(prefix)]
+    keys = [k.removeprefix(prefix) for k in io if k.startswith(prefix)]
     assert len(keys) == 24
     for key in keys:
         close(state[_renamed(key).removeprefix("encoder.")], io[prefix + key])
@@ -182,8 +187,8 @@ def test_constant_of_the_prior_is_right_unless_asked_for(golden, io, small):
 
 
 def test_pt_file_with_its_arguments(golden, tmp_path):
-    archive = np.load(golden / "small_state.npz")
-    state = {k: tensor(archive[k]) for k in archive.files}
+    archive = arrays(golden / "small_state.npz")
+    state = {k: tensor(archive[k]) for k in archive}
     args = argparse.Namespace(model="flow", kl_weight=0.01, residual=False, flexibility=0.5, categories=["airplane"], scale_mode="shape_bbox", sample_num_points=64, dataset_path="x.hdf5")
     torch.save({"args": args, "state_dict": state, "others": {"optimizer": {}, "scheduler": {}}}, tmp_path / "GEN.pt")
     spec = DpmImporter()(tmp_path / "GEN.pt").spec
@@ -208,8 +213,8 @@ def test_pt_file_that_would_run_code_is_refused(tmp_path, capsys):
 
 
 def test_weights_without_arguments_must_be_told_apart(golden, tmp_path):
-    archive = np.load(golden / "small_state.npz")
-    np.savez(tmp_path / "x.npz", **{k: archive[k] for k in archive.files if not k.startswith("flow.")})
+    archive = arrays(golden / "small_state.npz")
+    np.savez(tmp_path / "x.npz", **{k: archive[k] for k in archive if not k.startswith("flow.")})
     with pytest.raises(CheckpointError, match="--set model=gaussian"):
         DpmImporter()(tmp_path / "x.npz")
 

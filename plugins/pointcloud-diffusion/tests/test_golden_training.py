@@ -14,9 +14,14 @@ def tensor(array):
     return torch.from_numpy(np.array(array))
 
 
+def arrays(path):
+    with np.load(path) as archive:
+        return dict(archive)
+
+
 def rebuilt(golden, path):
     """The full-size weights and inputs by the recipe of the golden README."""
-    full = np.load(golden / "full_loss.npz")
+    full = arrays(golden / "full_loss.npz")
     shapes = dict(_full_shapes())
     keys = [k for k in full["state_keys"].tolist() if "var_sched" not in k and "num_batches_tracked" not in k]
     state = {}
@@ -132,7 +137,7 @@ def ten_steps(model, trace, x, *, dtype):
 
 
 def test_training_trace(golden, io, load_reference):
-    trace = np.load(golden / "train_trace.npz")
+    trace = arrays(golden / "train_trace.npz")
     model = load_reference(golden / "small_state.npz", "flow", 64)
     losses, norms, rates = ten_steps(model, trace, tensor(io["x"]), dtype=torch.float32)
     np.testing.assert_allclose(rates, trace["lr"], rtol=1e-12)
@@ -143,8 +148,8 @@ def test_training_trace(golden, io, load_reference):
 
 def restated_steps(golden, trace, x):
     """The same ten steps in float64, with Adam and the clipping written out."""
-    archive = np.load(golden / "small_state.npz")
-    state = {k: tensor(archive[k]) for k in archive.files if "var_sched" not in k}
+    archive = arrays(golden / "small_state.npz")
+    state = {k: tensor(archive[k]) for k in archive if "var_sched" not in k}
     model = FlowVae(8, 4, 16, tensor(archive["diffusion.var_sched.betas"]).double())
     model.load_state_dict(state)
     model = model.double().train()
@@ -168,7 +173,7 @@ def restated_steps(golden, trace, x):
 
 
 def test_ten_steps_equal_a_plain_restatement_in_float64(golden, io, load_reference):
-    trace = np.load(golden / "train_trace.npz")
+    trace = arrays(golden / "train_trace.npz")
     x = tensor(io["x"])
     want, want_norms = restated_steps(golden, trace, x)
     model = load_reference(golden / "small_state.npz", "flow", 64)

@@ -12,6 +12,7 @@ from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.records import Condition
 from corekit.latent.posteriors import DiagonalGaussian, Point
+from corekit_pointcloud_diffusion.pooling import max_of_norm
 
 
 class PointNetEncoder(Encoder):
@@ -60,8 +61,7 @@ class PointNetEncoder(Encoder):
         self.event_shape = tuple(event_shape)
         self.latent_shape = (latent_dim,)
         self.kind = Likelihood.EXACT if posterior == "gaussian" else Likelihood.NONE
-        self.points = _layers((event_shape[1], *widths))
-        self.points.pop(-1)  # no activation before the maximum
+        self.points = _layers((event_shape[1], *widths))[:-1]  # no activation before the maximum
         self.mu = nn.Sequential(*_layers((widths[-1], *head)), nn.Linear(head[-1], latent_dim))
         self.log_var = (
             nn.Sequential(*_layers((widths[-1], *head)), nn.Linear(head[-1], latent_dim))
@@ -75,15 +75,24 @@ class PointNetEncoder(Encoder):
                 "PointNetEncoder: a training batch must have at least 2 rows for its batch normalisation, "
                 "got 1. Use a larger batch_size, or eval mode."
             )
-        features = self.points(x.reshape(-1, x.shape[-1]))  # (B * N, widths[-1])
-        pooled = features.reshape(*x.shape[:2], -1).amax(1)  # (B, widths[-1])
+        pooled = self._pooled(x)  # (B, widths[-1])
         mu = self.mu(pooled)
         return Point(mu) if self.log_var is None else DiagonalGaussian(mu, self.log_var(pooled))
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """The maximum over the points of each cloud of their features."""
+        *layers, linear, norm = self.points
+        h = x.reshape(-1, x.shape[-1])  # (B * N, dimensions)
+        for layer in layers:
+            h = layer(h)
+        if self.training and h.device.type == "cpu":
+            return max_of_norm(h.reshape(*x.shape[:2], -1), linear, norm)
+        return norm(linear(h)).reshape(*x.shape[:2], -1).max(1).values
 
 
 def _layers(widths: Sequence[int]) -> nn.Sequential:
     """Linear, batch norm, ReLU for each pair of widths."""
     layers: list[nn.Module] = []
     for i, o in zip(widths, widths[1:], strict=False):
-        layers += [nn.Linear(i, o), nn.BatchNorm1d(o), nn.ReLU()]
+        layers += [nn.Linear(i, o), nn.BatchNorm1d(o), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
