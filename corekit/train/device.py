@@ -2,6 +2,7 @@
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from corekit.errors import UsageError
 from corekit.spec import TrainSpec
@@ -26,6 +27,8 @@ def make_accelerator(train: TrainSpec) -> Accelerator:
         raise UsageError("train.precision: must be fp32 or bf16 on a CPU, got fp16. Use bf16.")
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)
+    if not torch.distributed.is_initialized():
+        AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process
     return Accelerator(cpu=on_cpu, mixed_precision=_MIXED[train.precision])
 
 

@@ -284,12 +284,13 @@ def test_a_mistake_in_set_points_into_the_argument(write, argument, words):
         ("=1", "must be path=value"),
         ("train[0]=1", r"no item \[0\]; the place has no list"),
         ("model.prior.bijector.of[3]=linear", r"no item \[3\]; the place has no list"),
+        ("metrics[2]=toy.x", r"no item \[2\]; the place has 0 items"),
         ("version.x=1", "no key 'x' below 1"),
     ],
 )
 def test_a_set_that_leads_nowhere_is_a_mistake_of_usage(write, argument, words):
     with pytest.raises(UsageError, match=words):
-        load_spec(write(GOOD), ["train.seed=1", argument])
+        load_spec(write(GOOD + "metrics: []\n"), ["train.seed=1", argument])
 
 
 # -- python --------------------------------------------------------------------------------------

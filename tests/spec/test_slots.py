@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from corekit.registry import Registry, use_registry
-from corekit.spec import RunSpec, spec_class
+from corekit.spec import RunSpec, Section, spec_class
 from corekit.spec.flows import ChainSpec, FlowPriorSpec, LinearSpec, NormalSpec, RepeatSpec
 from corekit.spec.train import AdamSpec, SgdSpec, TrainSpec
 
@@ -134,6 +134,16 @@ def test_specs_are_frozen():
 def test_values_out_of_range_are_refused(model, value, words):
     with pytest.raises(ValidationError, match=words):
         model.model_validate(value)
+
+
+def test_true_is_a_number_only_where_a_field_says_so():
+    class Toy(Section):
+        levels: int | bool = 1
+        steps: int | None = None
+
+    assert Toy.model_validate({"levels": True}).levels is True
+    with pytest.raises(ValidationError, match="valid integer"):
+        Toy.model_validate({"steps": True})
 
 
 def test_a_spec_class_must_be_what_was_declared(toys):

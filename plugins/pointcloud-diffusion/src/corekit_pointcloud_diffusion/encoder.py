@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from corekit.data_spec import Shape
@@ -85,7 +86,7 @@ class PointNetEncoder(Encoder):
         h = x.reshape(-1, x.shape[-1])  # (B * N, dimensions)
         for layer in layers:
             h = layer(h)
-        if self.training and h.device.type == "cpu":
+        if self.training and h.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
             return max_of_norm(h.reshape(*x.shape[:2], -1), linear, norm)
         return norm(linear(h)).reshape(*x.shape[:2], -1).max(1).values
 

@@ -5,6 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+ROWS = 2048
+"""Points that go through the layer together."""
+
 
 def max_of_norm(h: Tensor, linear: nn.Linear, norm: nn.BatchNorm1d) -> Tensor:
     r"""max_i BN(W h_i + b) over the points of each cloud, in training.
@@ -34,15 +37,15 @@ class _MaxAndMoments(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         tops, places, means, variances = [], [], [], []
-        for cloud in h:  # one cloud at a time stays in the cache
-            y = torch.addmm(bias, cloud, weight.t())  # (N, C)
-            top, place = y.max(0)
-            variance, mean = torch.var_mean(y, 0, correction=0)
+        for clouds in h.split(max(1, ROWS // h.shape[1])):  # y stays in the cache
+            y = nn.functional.linear(clouds, weight, bias)  # (k, N, C)
+            top, place = y.max(1)
+            variance, mean = torch.var_mean(y, 1, correction=0)
             tops.append(top), places.append(place), means.append(mean), variances.append(variance)
-        between, mean = torch.var_mean(torch.stack(means), 0, correction=0)
-        variance = torch.stack(variances).mean(0) + between
-        ctx.save_for_backward(h, weight, bias, torch.stack(places), mean)
-        return torch.stack(tops), mean, variance
+        between, mean = torch.var_mean(torch.cat(means), 0, correction=0)
+        variance = torch.cat(variances).mean(0) + between
+        ctx.save_for_backward(h, weight, bias, torch.cat(places), mean)
+        return torch.cat(tops), mean, variance
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -59,7 +62,8 @@ class _MaxAndMoments(torch.autograd.Function):
         g_h = g_h.view_as(h)
         scaled = slope.unsqueeze(1) * weight
         g_weight = scaled @ (flat.t() @ flat) + torch.outer(constant, flat.sum(0))
-        for i, place in enumerate(places):
-            g_h[i].index_add_(0, place, g_top[i].unsqueeze(1) * weight)
-            g_weight.addcmul_(g_top[i].unsqueeze(1), h[i, place])
+        at = places.unsqueeze(2).expand(-1, -1, h.shape[2])  # (B, C, K)
+        # A maximum of several channels may lie at one point; scatter_add_ adds in a fixed order.
+        g_h.scatter_add_(1, at, g_top.unsqueeze(2) * weight)
+        g_weight.add_((g_top.unsqueeze(2) * h.gather(1, at)).sum(0))
         return g_h, g_weight, g_top.sum(0) + g_mean

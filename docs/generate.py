@@ -1,0 +1,182 @@
+"""Write the generated parts of the documentation, or check that they are fresh.
+
+    python docs/generate.py            # write
+    python docs/generate.py --check    # say which pages are stale, and end with 1
+
+A page marks a generated part by two comments; what is between them is replaced:
+
+    <!-- generated: options of train -->
+    ...
+    <!-- end -->
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from corekit.cli.main import COMMANDS
+from corekit.registry import KINDS, Component, registry
+from corekit.spec import RunSpec, Section, TrainSpec, spec_class
+from corekit.spec.describe import FieldDoc, example, fields, summary
+from corekit.spec.dump import dump_value
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+MARK = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table; bars inside cells are escaped."""
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+
+
+# -- commands -----------------------------------------------------------------------------------
+
+
+def options_of(name: str) -> str:
+    """The usage line of a command and the table of its arguments."""
+    parser = argparse.ArgumentParser(prog=f"corekit {name}")
+    import_module(COMMANDS[name][0]).add_arguments(parser)
+    actions = [a for a in parser._actions if not isinstance(a, argparse._HelpAction)]
+    positional = [a for a in actions if not a.option_strings]
+    words = [_metavar(a) if a.nargs != "?" else f"[{_metavar(a)}]" for a in positional]
+    words += [_option(a) for a in actions if a.option_strings and a.required]
+    optional = [a for a in actions if a.option_strings and not a.required]
+    usage = " ".join(["corekit", name, *words, *(["[options]"] if optional else [])])
+    rows = [(f"`{_option(a)}`", _sentence(a.help)) for a in actions]
+    return f"```text\n{usage}\n```\n\n" + (table(("argument", "meaning"), rows) + "\n" if rows else "")
+
+
+def _option(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return _metavar(action)
+    name = ", ".join(action.option_strings)
+    return name if action.nargs == 0 else f"{name} {_metavar(action)}"
+
+
+def _metavar(action: argparse.Action) -> str:
+    if action.choices:
+        return "|".join(map(str, action.choices))
+    return str(action.metavar or action.dest.upper())
+
+
+def _sentence(text: str | None) -> str:
+    return (text or "").replace("%%", "%")
+
+
+def commands() -> str:
+    """Every command with its line of help."""
+    rows = [(f"[`{name}`](commands.md#{name})", line) for name, (_, line) in COMMANDS.items()]
+    return table(("command", "what it does"), rows)
+
+
+# -- specs --------------------------------------------------------------------------------------
+
+
+def fields_table(spec: type[Section]) -> str:
+    """The fields of a spec class."""
+    rows = [(f"`{f.name}`", f.type, _default(f), f.description) for f in fields(spec)]
+    return table(("field", "type", "default", "meaning"), rows) if rows else "No fields.\n"
+
+
+def _default(field: FieldDoc) -> str:
+    return "required" if field.required else f"`{json.dumps(field.default, ensure_ascii=False)}`"
+
+
+def components() -> str:
+    """Every component of every installed package, by kind."""
+    order = dict.fromkeys([*KINDS, *(c.kind for c in registry().components())])
+    found = [(kind, registry().components(kind)) for kind in order]
+    contents = " · ".join(f"[{kind}](#{kind})" for kind, members in found if members)
+    sections = [_kind(kind, members) for kind, members in found if members]
+    return f"{contents}\n\n" + "\n".join(sections)
+
+
+def _kind(kind: str, members: tuple[Component, ...]) -> str:
+    parts = [_component(c) for c in sorted(members, key=lambda c: ("." in c.name, c.name))]
+    return f"## {kind}\n\n" + "\n".join(parts)
+
+
+def _component(component: Component) -> str:
+    spec = spec_class(component.kind, component.name)
+    distribution = registry().provenance(component)["distribution"]
+    written = dump_value(example(spec)).strip()
+    return (
+        f"### {component.kind} `{component.name}`\n\n"
+        f"{summary(spec)} From {distribution}. Smallest form: `{' '.join(written.split())}`\n\n"
+        f"{fields_table(spec)}"
+    )
+
+
+def packages() -> str:
+    """What each package offers: a row per package."""
+    owned: dict[str, dict[str, list[str]]] = {}
+    for component in registry().components():
+        package = registry().provenance(component)["distribution"]
+        owned.setdefault(package, {}).setdefault(component.kind, []).append(component.name)
+    rows = [
+        (
+            f"`{package}`",
+            "; ".join(
+                f"{kind.replace('_', ' ')} " + ", ".join(f"`{name}`" for name in sorted(kinds[kind]))
+                for kind in KINDS
+                if kind in kinds
+            ),
+        )
+        for package, kinds in sorted(owned.items())
+    ]
+    return table(("package", "components"), rows)
+
+
+# -- pages --------------------------------------------------------------------------------------
+
+PARTS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "components": components,
+    "packages": packages,
+    "fields of the spec": lambda: fields_table(RunSpec),
+    "fields of train": lambda: fields_table(TrainSpec),
+    **{f"options of {name}": (lambda name=name: options_of(name)) for name in COMMANDS},
+}
+
+
+def generated(text: str) -> str:
+    """A page with its generated parts made anew."""
+
+    def part(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        if name not in PARTS:
+            raise SystemExit(f"no generated part is called '{name}'. Known: {', '.join(PARTS)}.")
+        return f"{begin}{PARTS[name]().strip()}\n{end}"
+
+    return MARK.sub(part, text)
+
+
+def stale() -> list[Path]:
+    """Pages whose generated parts differ from what would be written."""
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    return [page for page, text in texts.items() if generated(text) != text]
+
+
+def main() -> int:
+    """Write the pages, or check them."""
+    pages = stale()
+    if "--check" in sys.argv[1:]:
+        for page in pages:
+            print(f"{page.relative_to(ROOT)} is stale: run `make docs`")
+        return 1 if pages else 0
+    for page in pages:
+        page.write_text(generated(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote {page.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
