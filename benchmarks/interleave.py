@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
+def interleaved(
+    functions: Mapping[str, Callable[[], object]], rounds: int = 15
+) -> dict[str, float]:
     """Median CPU seconds of each function; A B C A B C ..., after one warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for i in range(rounds + 1):

@@ -1,6 +1,6 @@
 """The point-cloud model against a straight restatement of the reference's arithmetic.
 
-    python benchmarks/pointcloud.py            # needs a checkout: tests/toys holds the restatement
+python benchmarks/pointcloud.py            # needs a checkout: tests/toys holds the restatement
 """
 
 import sys
@@ -10,13 +10,14 @@ import torch
 from interleave import interleaved, show
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "toys"))
+from corekit_pointcloud_diffusion import denoiser as ours_module
+from dpm_restatement import FlowVae
+
 from corekit.build import build
 from corekit.data_spec import DataSpec
 from corekit.interfaces.draws import GivenDraws
 from corekit.interfaces.records import Batch, Condition
 from corekit.spec import run_spec
-from corekit_pointcloud_diffusion import denoiser as ours_module
-from dpm_restatement import FlowVae
 
 B, N, D, T = 8, 2048, 256, 100
 SPEC = {
@@ -83,7 +84,7 @@ def main() -> None:
     show("FlowVAE train step, 8 x 2048 points", medians, "restatement")
 
 
-def stepper(model, loss):  # noqa: ANN001, ANN201
+def stepper(model, loss):
     """Loss, gradient, clip, Adam."""
     parameters = list(model.parameters())
     fused = {} if isinstance(model, FlowVae) else {"fused": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 from corekit.data_spec import DataSpec
@@ -40,7 +40,7 @@ def build(
         PluginError: If a component is not installed or cannot be imported.
     """
     if isinstance(spec, (str, PathLike)):
-        spec = load_spec(spec).spec
+        spec = load_spec(fspath(spec)).spec
     elif not isinstance(spec, RunSpec):
         spec = run_spec(spec)
     if data is None:
@@ -76,8 +76,8 @@ def component(kind: str, spec: Spec, **given: Any) -> Any:
     except TypeError as error:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             raise PluginError(
-                f"{kind} '{spec.type}': the constructor must take {sorted({*given, *arguments})}, got "
-                f"'{error}'. Its spec class and its constructor disagree: a bug of the plugin."
+                f"{kind} '{spec.type}': the constructor must take {sorted({*given, *arguments})}, "
+                f"got '{error}'. Its spec class and its constructor disagree: a bug of the plugin."
             ) from error
         raise
 

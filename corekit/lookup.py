@@ -21,8 +21,8 @@ def explain_missing(registry: Registry, kind: str | None, name: str) -> Registry
     if owners:
         both = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in owners)
         advice = f"Uninstall one, or set COREKIT_DISABLE={owners[-1].distribution}."
-        message = f"{what} {name!r} is provided by {both}, so none is used. {advice}"
-        return RegistryLookup(message, plugin_at_fault=True)
+        conflict = f"{what} {name!r} is provided by {both}, so none is used. {advice}"
+        return RegistryLookup(conflict, plugin_at_fault=True)
 
     near = nearest(name, registry.names(kind))
     known, plugin_at_fault = _what_is_known(registry, name, near)

@@ -70,9 +70,13 @@ def read(folder: Path, name: str) -> Any:
             )
         return unpack(tensors, described["tree"])
     except FileNotFoundError as error:
-        raise CheckpointError(f"{folder}: a checkpoint must have {name}.safetensors and .json, got {error}.") from error
+        raise CheckpointError(
+            f"{folder}: a checkpoint must have {name}.safetensors and .json, got {error}."
+        ) from error
     except (SafetensorError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{folder / name}: the file is truncated or damaged ({error}).") from error
+        raise CheckpointError(
+            f"{folder / name}: the file is truncated or damaged ({error})."
+        ) from error
 
 
 def verify(folder: Path) -> None:
@@ -85,17 +89,21 @@ def verify(folder: Path) -> None:
         lines = (folder / SUMS).read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(
-            f"{folder}: a checkpoint must have {SUMS}, got none. Give a run folder or one of its checkpoints."
+            f"{folder}: a checkpoint must have {SUMS}, got none. "
+            "Give a run folder or one of its checkpoints."
         ) from error
     for line in lines:
         digest, _, name = line.partition("  ")
         file = folder / name
         if not file.is_file():
-            raise CheckpointError(f"{folder}: {name} must be there, got no such file. Use another checkpoint.")
+            raise CheckpointError(
+                f"{folder}: {name} must be there, got no such file. Use another checkpoint."
+            )
         if _sha256(file) != digest:
             raise CheckpointError(
-                f"{file}: the contents must match {SUMS}, got another checksum ({file.stat().st_size} bytes): "
-                "the file is truncated or damaged. Use an earlier checkpoint."
+                f"{file}: the contents must match {SUMS}, got another checksum "
+                f"({file.stat().st_size} bytes): the file is truncated or damaged. "
+                "Use an earlier checkpoint."
             )
 
 
@@ -108,8 +116,9 @@ def find(path: str | Path) -> Path:
     path = Path(path)
     if path.is_file():
         raise CheckpointError(
-            f"{path}: a checkpoint must be a folder of safetensors and JSON, got a file. corekit does not "
-            "open pickles, which run code. For weights of another code base: corekit import IMPORTER FILE."
+            f"{path}: a checkpoint must be a folder of safetensors and JSON, got a file. "
+            "corekit does not open pickles, which run code. "
+            "For weights of another code base: corekit import IMPORTER FILE."
         )
     if (path / SUMS).exists():
         return path
@@ -136,7 +145,11 @@ def prune(run: Path, keep: int) -> None:
 
 def _sha256(file: Path) -> str:
     with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
+        return (
+            hashlib.file_digest(handle, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else _digest(handle)
+        )
 
 
 def _digest(handle: Any) -> str:  # Python 3.10

@@ -17,7 +17,9 @@ from corekit.interfaces.model import GenerativeModel
 from corekit.spec import RunSpec, load_spec
 
 
-def load(path: str | Path, *, device: str | torch.device = "cpu", ema: bool = True) -> GenerativeModel:
+def load(
+    path: str | Path, *, device: str | torch.device = "cpu", ema: bool = True
+) -> GenerativeModel:
     """The model of a run folder or a checkpoint, in eval mode.
 
     Args:
@@ -57,7 +59,9 @@ def restore(model: GenerativeModel, weights: dict[str, torch.Tensor], folder: Pa
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{folder}: the weights must be those of the spec's model. {error}") from error
+        raise CheckpointError(
+            f"{folder}: the weights must be those of the spec's model. {error}"
+        ) from error
 
 
 def check_same_model(spec: RunSpec, folder: Path) -> None:
@@ -69,16 +73,32 @@ def check_same_model(spec: RunSpec, folder: Path) -> None:
     stored = load_spec(folder / "spec.yaml").spec
 
     def relevant(run: RunSpec) -> list[str]:
-        kept = {"optimizer", "lr_schedule", "batch_size", "accumulate", "ema", "seed", "precision", "grad_clip"}
+        kept = {
+            "optimizer",
+            "lr_schedule",
+            "batch_size",
+            "accumulate",
+            "ema",
+            "seed",
+            "precision",
+            "grad_clip",
+        }
         train = run.train.model_dump(include=kept)
-        tree = {"model": run.model_dump()["model"], "data": run.model_dump()["data"], "train": train}
+        tree = {
+            "model": run.model_dump()["model"],
+            "data": run.model_dump()["data"],
+            "train": train,
+        }
         return json.dumps(tree, indent=1, default=str).splitlines()
 
-    lines = difflib.unified_diff(relevant(stored), relevant(spec), "checkpoint", "spec", lineterm="", n=0)
+    lines = difflib.unified_diff(
+        relevant(stored), relevant(spec), "checkpoint", "spec", lineterm="", n=0
+    )
     changes = [line for line in lines if line[0] in "+-" and not line.startswith(("+++", "---"))]
     if changes:
         raise CheckpointError(
-            f"{folder}: a run is resumed under its own spec, got another:\n  " + "\n  ".join(changes)
+            f"{folder}: a run is resumed under its own spec, got another:\n  "
+            + "\n  ".join(changes)
             + "\nStart a new run, or resume with the run's own spec.yaml."
         )
 

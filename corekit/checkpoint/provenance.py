@@ -21,7 +21,9 @@ def provenance(spec: RunSpec) -> dict[str, Any]:
     return {
         "corekit": version("corekit"),
         "python": platform.python_version(),
-        "libraries": {name: _version(name) for name in ("torch", "accelerate", "numpy", "safetensors")},
+        "libraries": {
+            name: _version(name) for name in ("torch", "accelerate", "numpy", "safetensors")
+        },
         "components": [found.provenance(used[key]) for key in sorted(used)],
         "spec_sha256": hashlib.sha256(dump_yaml(spec).encode()).hexdigest(),
     }
@@ -36,7 +38,9 @@ def check_provenance(folder: Path) -> None:
     try:
         stored = json.loads((folder / "provenance.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{folder}: provenance.json must be readable JSON, got {error}.") from error
+        raise CheckpointError(
+            f"{folder}: provenance.json must be readable JSON, got {error}."
+        ) from error
     for component in stored["components"]:
         _check_component(folder, component)
 

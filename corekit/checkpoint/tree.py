@@ -32,7 +32,9 @@ def pack(tree: Any) -> tuple[dict[str, Tensor], Any]:
             return {_FLOAT: value.hex()}
         if isinstance(value, dict):
             if not all(isinstance(k, (str, int)) and not isinstance(k, bool) for k in value):
-                raise CheckpointError(f"pack: keys must be strings or integers, got {list(value)[:3]}.")
+                raise CheckpointError(
+                    f"pack: keys must be strings or integers, got {list(value)[:3]}."
+                )
             return {_DICT: [[k, go(v, (*path, str(k)))] for k, v in value.items()]}
         if isinstance(value, (list, tuple)):
             items = [go(v, (*path, str(i))) for i, v in enumerate(value)]

@@ -46,12 +46,18 @@ def _show(folder: Path) -> int:
     chamfer = figures["pointcloud.chamfer/chamfer"]
     shape = (_POINTS, 3)
     copies = reconstruct_and_save(
-        model, build_dataset(spec), folder / "samples" / "reconstructions", _SHOWN, 0, "val", shape=shape
+        model,
+        build_dataset(spec),
+        folder / "samples" / "reconstructions",
+        _SHOWN,
+        0,
+        "val",
+        shape=shape,
     )
     picture = sample_and_save(model, folder / "samples" / "samples", _SHOWN, 0, shape=shape)
     print(
         f"Chamfer distance of a reconstruction to its own shape {chamfer['value']:.4f}, "
-        f"to another {chamfer['references']['another']:.4f}"
+        f"to another {chamfer['references']['another shape']:.4f}"
     )
     print(f"reconstructions: {copies}")
     print(f"spec: {folder / 'spec.yaml'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from corekit.cli.model_options import add_model_arguments, loaded_model, sampling_options
 from corekit.cli.table import print_json, print_table
@@ -12,9 +13,15 @@ from corekit.cli.table import print_json, print_table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options."""
     add_model_arguments(parser)
-    parser.add_argument("--num", type=int, metavar="N", help="samples; as many as held-out data if not given")
-    parser.add_argument("--split", default="test", help="held-out data, e.g. val+test (default test)")
-    parser.add_argument("--metric", action="append", metavar="NAME", help="instead of the spec's metrics")
+    parser.add_argument(
+        "--num", type=int, metavar="N", help="samples; as many as held-out data if not given"
+    )
+    parser.add_argument(
+        "--split", default="test", help="held-out data, e.g. val+test (default test)"
+    )
+    parser.add_argument(
+        "--metric", action="append", metavar="NAME", help="instead of the spec's metrics"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -29,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
     )
     result["checkpoint"] = str(folder)
     run_folder = folder.parent.parent if folder.parent.name == "checkpoints" else folder
-    path = run_folder / f"evaluation-{folder.name}-{args.split.replace('+', '-')}-seed{args.seed}.json"
+    path = (
+        run_folder / f"evaluation-{folder.name}-{args.split.replace('+', '-')}-seed{args.seed}.json"
+    )
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if args.json:
         print_json(result)
@@ -43,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _detail(figure: dict) -> str:  # type: ignore[type-arg]
+def _detail(figure: dict[str, Any]) -> str:
     parts = [] if figure["sd"] is None else [f"sd {figure['sd']:.3g}"]
     parts += [f"{k} {v:.4g}" for k, v in figure["references"].items()]
     parts += [f"{k}={v}" for k, v in figure["protocol"].items()]

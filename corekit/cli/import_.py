@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from corekit.spec import Spec
 
 _SHOWN = 8  # dropped keys that are named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options."""
-    parser.add_argument("importer", metavar="IMPORTER", help="e.g. pointcloud.dpm; see `components importer`")
+    parser.add_argument(
+        "importer", metavar="IMPORTER", help="e.g. pointcloud.dpm; see `components importer`"
+    )
     parser.add_argument("file", metavar="FILE", help="the checkpoint of the other code base")
     parser.add_argument("--run", required=True, metavar="NAME", help="folder runs/NAME")
     parser.add_argument(
@@ -54,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _options(name: str, sets: list[str]):  # type: ignore[no-untyped-def]
+def _options(name: str, sets: list[str]) -> Spec:
     from pydantic import ValidationError
 
     from corekit.errors import UsageError

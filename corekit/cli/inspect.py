@@ -26,11 +26,19 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"folder": str(folder), **facts, "files": files})
         return 0
-    print(f"{folder}: step {facts['step']}, corekit {facts['corekit']}, torch {facts['libraries']['torch']}")
+    print(
+        f"{folder}: step {facts['step']}, corekit {facts['corekit']}, "
+        f"torch {facts['libraries']['torch']}"
+    )
     columns = ("kind", "name", "distribution", "version")
-    print_table([c.upper() for c in columns], [[c[k] for k in columns] for c in facts["components"]])
+    print_table(
+        [c.upper() for c in columns], [[c[k] for k in columns] for c in facts["components"]]
+    )
     print()
-    print_table(("FILE", "TENSORS", "NUMBERS"), [(n, str(len(t)), f"{_numbers(t):,}") for n, t in files.items()])
+    print_table(
+        ("FILE", "TENSORS", "NUMBERS"),
+        [(n, str(len(t)), f"{_numbers(t):,}") for n, t in files.items()],
+    )
     if args.tensors:
         print()
         rows = [(name, v["dtype"], str(tuple(v["shape"]))) for name, v in files["model"].items()]
@@ -42,7 +50,9 @@ def _find(path: Path) -> Path:
     """Like `corekit.checkpoint.find`, which imports torch."""
     if (path / "provenance.json").is_file():
         return path
-    found = sorted(path.glob("checkpoints/step-*/provenance.json"), key=lambda p: int(p.parent.name[5:]))
+    found = sorted(
+        path.glob("checkpoints/step-*/provenance.json"), key=lambda p: int(p.parent.name[5:])
+    )
     if not found:
         raise CheckpointError(f"{path}: must be a run folder or a checkpoint folder, got neither.")
     return found[-1].parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -40,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        return _run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return _run(arguments)
     except SystemExit as exit_:  # argparse has said what it had to say
         return exit_.code if isinstance(exit_.code, int) else 1
     except KeyboardInterrupt:
@@ -98,6 +101,11 @@ def _run(arguments: list[str]) -> int:
     code: int = options.function(options)
     sys.stdout.flush()  # a broken pipe shows here, where it is handled
     return code
+
+
+def _warn(message: Warning | str, *where: object, **more: object) -> None:
+    """A warning in one line, without the place in the code that gave it."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _report(error: Exception) -> None:

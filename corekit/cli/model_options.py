@@ -13,11 +13,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Define RUN, `--device`, `--no-ema` and what changes how samples are made."""
     parser.add_argument("run_path", metavar="RUN", help="a run folder or one of its checkpoints")
     parser.add_argument("--seed", type=int, default=0, help="of all noise (default 0)")
-    parser.add_argument("--points", type=int, metavar="N", help="points of a cloud, if not as trained")
+    parser.add_argument(
+        "--points", type=int, metavar="N", help="points of a cloud, if not as trained"
+    )
     parser.add_argument("--sampler", metavar="NAME", help="another sampler, e.g. ddim")
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps, if not all")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
-    parser.add_argument("--no-ema", action="store_true", help="use the last weights, not the average")
+    parser.add_argument(
+        "--no-ema", action="store_true", help="use the last weights, not the average"
+    )
 
 
 def loaded_model(args: argparse.Namespace) -> tuple[Any, Any, Path]:
@@ -46,10 +50,12 @@ def _sampler(name: str | None, steps: int | None, model: Any) -> Any:
     from corekit.spec import spec_class
 
     if name is not None:
-        return component("sampler", spec_class("sampler", name)(steps=steps))
+        return component("sampler", spec_class("sampler", name).model_validate({"steps": steps}))
     own = next((m.sampler for m in model.modules() if hasattr(m, "sampler")), None)
     if own is None:
-        raise UsageError("--steps: the model must have a sampler, got one that samples in one pass.")
+        raise UsageError(
+            "--steps: the model must have a sampler, got one that samples in one pass."
+        )
     return replace(own, steps=steps)
 
 

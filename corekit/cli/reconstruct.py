@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("--num", type=int, default=8, metavar="N", help="how many (default 8)")
     parser.add_argument("--split", default="val", help="where the data come from (default val)")
-    parser.add_argument("--out", metavar="FILE", help="where, without an ending; in the run if not given")
+    parser.add_argument(
+        "--out", metavar="FILE", help="where, without an ending; in the run if not given"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,8 +33,17 @@ def run(args: argparse.Namespace) -> int:
     model, spec, folder = loaded_model(args)
     target = output_path(args, folder, f"{folder.name}-reconstructions-seed{args.seed}")
     path = reconstruct_and_save(
-        model, build_dataset(spec), target, args.num, args.seed, args.split, **sampling_options(args, model)
+        model,
+        build_dataset(spec),
+        target,
+        args.num,
+        args.seed,
+        args.split,
+        **sampling_options(args, model),
     )
-    print(f"up to {args.num} of '{args.split}' (above) and their reconstructions (below) from {folder}")
+    print(
+        f"up to {args.num} of '{args.split}' (above) and their reconstructions (below) "
+        f"from {folder}"
+    )
     print(path)
     return 0

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--truncate", type=float, metavar="A", help="cut the prior's base at A standard deviations"
     )
-    parser.add_argument("--out", metavar="FILE", help="where, without an ending; in the run if not given")
+    parser.add_argument(
+        "--out", metavar="FILE", help="where, without an ending; in the run if not given"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corekit.cli.spec_file import add_spec_arguments
+
+if TYPE_CHECKING:
+    from corekit.spec import RunSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options."""
     add_spec_arguments(parser)
-    parser.add_argument("--run", metavar="NAME", help="folder runs/NAME; the spec's name unless given")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's latest checkpoint")
+    parser.add_argument(
+        "--run", metavar="NAME", help="folder runs/NAME; the spec's name unless given"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the run's latest checkpoint"
+    )
     parser.add_argument("--quiet", action="store_true", help="print the last line only")
 
 
@@ -37,7 +45,7 @@ def run_path(name: str) -> Path:
     return Path(name) if "/" in name or Path(name).is_absolute() else Path("runs") / name
 
 
-def fit(spec, folder: Path, *, resume: bool = False, quiet: bool = False) -> int:  # type: ignore[no-untyped-def]
+def fit(spec: RunSpec, folder: Path, *, resume: bool = False, quiet: bool = False) -> int:
     """Train a spec into a folder; returns the exit code."""
     from corekit.train.stopping import EXIT_CODES
     from corekit.train.trainer import Trainer
@@ -50,5 +58,8 @@ def fit(spec, folder: Path, *, resume: bool = False, quiet: bool = False) -> int
     if reason is None:
         print(f"done: step {trainer.step} of {spec.train.steps}, {saved}")
         return 0
-    print(f"{reason}: saved step {trainer.step} of {spec.train.steps} in {saved}. Go on with --resume.")
+    print(
+        f"{reason}: saved step {trainer.step} of {spec.train.steps} in {saved}. "
+        "Go on with --resume."
+    )
     return EXIT_CODES[reason]

@@ -1,24 +1,19 @@
 """A diffusion model of the data as a whole model."""
 
 from collections.abc import Callable
-from typing import Any
 
-from torch import Tensor
-
-from corekit.data_spec import DataSpec, Shape, Support
+from corekit.data_spec import DataSpec, Support
 from corekit.diffusion.density import DiffusionDensity
 from corekit.errors import UsageError
 from corekit.interfaces.denoiser import Denoiser
-from corekit.interfaces.draws import Randomness
 from corekit.interfaces.loss import DenoisingLoss
-from corekit.interfaces.model import GenerativeModel
+from corekit.interfaces.model import DensityModel
 from corekit.interfaces.noise_schedule import NoiseSchedule
-from corekit.interfaces.records import Batch, Condition, LossTerms
 from corekit.interfaces.sampler import Sampler
 from corekit.interfaces.timestep_sampler import TimestepSampler
 
 
-class DiffusionModel(GenerativeModel):
+class DiffusionModel(DensityModel):
     """A `DiffusionDensity` over the data, given the conditions that come with them.
 
     Args:
@@ -48,14 +43,12 @@ class DiffusionModel(GenerativeModel):
         timesteps: TimestepSampler | None = None,
         sampler: Sampler | None = None,
     ) -> None:
-        super().__init__()
         if data.support is Support.CODES:
             raise UsageError(
                 "DiffusionModel: the data must be numbers that noise can be added to, got codes. "
                 "Embed them first."
             )
-        self.data = data
-        self.density = DiffusionDensity(
+        density = DiffusionDensity(
             data.event_shape,
             data.condition_shapes,
             denoiser=denoiser,
@@ -64,23 +57,4 @@ class DiffusionModel(GenerativeModel):
             timesteps=timesteps,
             sampler=sampler,
         )
-
-    def forward(self, batch: Batch, *, phase: str = "main", draws: Randomness = None) -> LossTerms:
-        """The denoising loss of a batch."""
-        terms = self.density.loss(batch.x, batch.condition, draws)
-        return terms._replace(seen={f"density.{path}": v for path, v in terms.seen.items()})
-
-    def sample(
-        self,
-        n: int,
-        condition: Condition | None = None,
-        *,
-        shape: Shape | None = None,
-        temperature: float = 1.0,
-        generator: Randomness = None,
-        **options: Any,
-    ) -> Tensor:
-        """Draw n samples ``(n, *event_shape)``; options: sampler, callback, around."""
-        return self.density.sample(
-            n, condition, shape=shape, temperature=temperature, generator=generator, **options
-        )
+        super().__init__(data, density)

@@ -148,8 +148,8 @@ def _follow(
     """The loop of both samplers."""
     grid = schedule.at(_checked(times))  # (S + 1,), float64
     t, s = grid.map(lambda column: column[:-1]), grid.map(lambda column: column[1:])
-    kept, new = numbers(transition(t, s), s.sigma.square())
-    signal, kept, new = s.alpha.tolist(), kept.tolist(), new.tolist()
+    d, nu = numbers(transition(t, s), s.sigma.square())
+    signal, kept, new = s.alpha.tolist(), d.tolist(), nu.tolist()
     new[-1] = 0.0  # the last step returns the mean
     wide = torch.promote_types(x_T.dtype, torch.float32)
     levels = t.map(lambda c: c.to(x_T.device, wide if c.is_floating_point() else c.dtype))

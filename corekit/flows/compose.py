@@ -1,8 +1,8 @@
 """Bijectors made of bijectors: a chain, a repetition, an inverse."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from corekit.data_spec import Shape
@@ -43,6 +43,7 @@ class Chain(Bijector):
             another support.
 
     Example:
+        >>> import torch
         >>> from corekit.flows.linear import Linear
         >>> chain = Chain((3,), of=[Linear, Linear])
         >>> z, logdet = chain(torch.randn(4, 3))
@@ -67,11 +68,11 @@ class Chain(Bijector):
             members.append(make(item, shape, context_shape))
             shape = members[-1].latent_shape
         self.members = nn.ModuleList(members)
-        for i, (first, second) in enumerate(zip(members, members[1:], strict=False)):
+        for i, (first, second) in enumerate(pairwise(members)):
             if first.codomain is not second.domain:
                 raise ShapeError(
-                    f"Chain: member {i + 1} must live where member {i} ends ({first.codomain.value}), "
-                    f"got {second.domain.value}."
+                    f"Chain: member {i + 1} must live where member {i} ends "
+                    f"({first.codomain.value}), got {second.domain.value}."
                 )
         takes = [m.context_shape for m in members if m.context_shape is not None]
         self.context_shape = takes[0] if takes else None
@@ -139,8 +140,8 @@ class Repeat(Chain):
             raise UsageError(f"Repeat: times must be at least 1, got {times}.")
         if any(isinstance(item, Bijector) for item in several):
             raise UsageError(
-                "Repeat: of must be factories (a class or a function of shapes), got a built Bijector. "
-                "It would share its weights; use Chain for that."
+                "Repeat: of must be factories (a class or a function of shapes), got a built "
+                "Bijector. It would share its weights; use Chain for that."
             )
         super().__init__(event_shape, context_shape, of=several * times)
 

@@ -6,19 +6,18 @@ from typing import Any
 
 from torch import Tensor
 
-from corekit.data_spec import DataSpec, Shape
+from corekit.data_spec import DataSpec
 from corekit.errors import NoDensity
 from corekit.flows.compose import Factory
 from corekit.flows.prior import FlowPrior
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.density import Density
 from corekit.interfaces.draws import Randomness
-from corekit.interfaces.likelihood import LogProb
-from corekit.interfaces.model import GenerativeModel
-from corekit.interfaces.records import Batch, Condition, LossTerms
+from corekit.interfaces.model import DensityModel
+from corekit.interfaces.records import Condition
 
 
-class FlowModel(GenerativeModel):
+class FlowModel(DensityModel):
     """Maximum likelihood with a bijector over a base density.
 
     Args:
@@ -29,6 +28,8 @@ class FlowModel(GenerativeModel):
     Shape: batch.x ``(B, *data.event_shape)``; loss and log_prob ``(B,)``, nats.
     """
 
+    density: FlowPrior
+
     def __init__(
         self,
         data: DataSpec,
@@ -36,20 +37,9 @@ class FlowModel(GenerativeModel):
         bijector: "Factory | Bijector",
         base: Callable[..., Density] | None = None,
     ) -> None:
-        super().__init__()
-        self.data = data
-        self.prior = FlowPrior(data.event_shape, data.condition_shapes, bijector=bijector, base=base)
-        self.kind = self.prior.kind
-
-    def forward(self, batch: Batch, *, phase: str = "main", draws: Randomness = None) -> LossTerms:
-        """-log p(x), nats."""
-        return self.prior.loss(batch.x, batch.condition, draws)
-
-    def log_prob(
-        self, x: Tensor, condition: Condition | None = None, *, generator: Randomness = None
-    ) -> LogProb:
-        """log p(x), nats."""
-        return self.prior.log_prob(x, condition, generator=generator)
+        super().__init__(
+            data, FlowPrior(data.event_shape, data.condition_shapes, bijector=bijector, base=base)
+        )
 
     def bits_per_dim(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """-log2 p(x) / D of data in bins of width ``data.bin_width``, ``(B,)``.
@@ -58,30 +48,17 @@ class FlowModel(GenerativeModel):
             NoDensity: If the data have no bins: a density alone has no bits.
         """
         if self.data.bin_width is None:
-            raise NoDensity("FlowModel: bits_per_dim must know the bin width of the data, got none.")
+            raise NoDensity(
+                "FlowModel: bits_per_dim must know the bin width of the data, got none."
+            )
         dims = math.prod(self.data.event_shape)
         nats = self.log_prob(x, condition).value + dims * math.log(self.data.bin_width)
         return -nats / (dims * math.log(2))
 
-    def sample(
-        self,
-        n: int,
-        condition: Condition | None = None,
-        *,
-        shape: Shape | None = None,
-        temperature: float = 1.0,
-        generator: Randomness = None,
-        **options: Any,
-    ) -> Tensor:
-        """n samples ``(n, *event_shape)``."""
-        return self.prior.sample(
-            n, condition, shape=shape, temperature=temperature, generator=generator, **options
-        )
-
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """z = f(x)."""
-        return self.prior.bijector(x, self.prior._context(condition))[0]
+        return self.density.bijector(x, self.density._context(condition))[0]
 
     def decode(self, z: Tensor, *, generator: Randomness = None, **options: Any) -> Tensor:
         """x = f^-1(z)."""
-        return self.prior.bijector.inverse(z)[0]
+        return self.density.bijector.inverse(z)[0]

@@ -34,6 +34,8 @@ class StandardNormal(Prior):
         tensor([-1.8379])
     """
 
+    anchor: Tensor
+
     def __init__(
         self,
         event_shape: Shape,
@@ -45,8 +47,8 @@ class StandardNormal(Prior):
         self.event_shape = tuple(event_shape)
         if features is not None and self.event_shape != (features,):
             raise ShapeError(
-                f"StandardNormal: features must equal the latent width, got {features} for a latent of "
-                f"shape {self.event_shape}. Leave it out: it is inferred."
+                f"StandardNormal: features must equal the latent width, got {features} for a "
+                f"latent of shape {self.event_shape}. Leave it out: it is inferred."
             )
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # carries dtype, device
 
@@ -69,7 +71,9 @@ class StandardNormal(Prior):
         if truncate is None:
             return temperature * draws.normal("base", (n, *shape), self.anchor)
         if not truncate > 0:
-            raise UsageError(f"StandardNormal: truncate must be a positive number of sd, got {truncate}.")
+            raise UsageError(
+                f"StandardNormal: truncate must be a positive number of sd, got {truncate}."
+            )
         # Inverse CDF, symmetric about 0: exact, and one draw per number whatever the bound.
         u = draws.uniform("base", (n, *shape), self.anchor.double())
         bound = math.erf(truncate / math.sqrt(2))
@@ -108,8 +112,8 @@ class FlowPrior(Prior):
         self.base = (base or StandardNormal)(event_shape=self.bijector.latent_shape, condition=None)
         if self.bijector.codomain is not self.base.support:
             raise ShapeError(
-                f"FlowPrior: the base must live where the bijector ends ({self.bijector.codomain.value}), "
-                f"got {self.base.support.value}."
+                f"FlowPrior: the base must live where the bijector ends "
+                f"({self.bijector.codomain.value}), got {self.base.support.value}."
             )
         self.support = self.bijector.domain
         self.kind = self.base.kind | self.bijector.logdet_kind

@@ -1,1 +1,1 @@
-"""Floor 3: what a part promises. One interface per file; torch and the floors below, nothing else."""
+"""Floor 3: what a part promises. One interface per file; torch and lower floors, nothing else."""

@@ -87,5 +87,7 @@ class Metric(ABC):
 
     @abstractmethod
     def __call__(self, samples: Tensor, reference: Tensor, train: Tensor) -> Mapping[str, Figure]:
-        """Figures by name, from samples ``(S, ...)``, held-out ``(R, ...)`` and training data ``(T, ...)``."""
+        """Figures by name, from samples, held-out data and training data.
 
+        Shape: samples ``(S, ...)``, reference ``(R, ...)``, train ``(T, ...)``.
+        """

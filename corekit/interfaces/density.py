@@ -46,10 +46,15 @@ class Density(nn.Module, ABC):
         """
         self._check("x", x, condition)
         if self.kind is Likelihood.NONE:
-            raise NoDensity(f"{type(self).__name__}: log_prob must have a likelihood, got kind 'none'. {self._why()}")
+            raise NoDensity(
+                f"{type(self).__name__}: log_prob must have a likelihood, got kind 'none'. "
+                f"{self._why()}"
+            )
         return self._log_prob(x, condition, as_draws(generator))
 
-    def loss(self, x: Tensor, condition: Condition | None = None, draws: Randomness = None) -> LossTerms:
+    def loss(
+        self, x: Tensor, condition: Condition | None = None, draws: Randomness = None
+    ) -> LossTerms:
         """What training minimises: -log p(x | condition) unless this density says otherwise."""
         self._check("x", x, condition)
         return self._loss(x, condition, as_draws(draws))
@@ -83,12 +88,14 @@ class Density(nn.Module, ABC):
             raise UsageError(f"{who}: n must equal the {rows} rows of the condition, got {n}.")
         shape = self.event_shape if shape is None else tuple(shape)
         fits = len(shape) == len(self.event_shape) and all(
-            i in self.free_axes or a == b for i, (a, b) in enumerate(zip(shape, self.event_shape, strict=True))
+            i in self.free_axes or a == b
+            for i, (a, b) in enumerate(zip(shape, self.event_shape, strict=True))
         )
         if not fits:
             raise UsageError(
                 f"{who}: the sample shape must be {self.event_shape}"
-                f"{f', axes {self.free_axes} of any length' if self.free_axes else ''}, got {shape}."
+                f"{f', axes {self.free_axes} of any length' if self.free_axes else ''}, "
+                f"got {shape}."
             )
         return self._sample(n, condition, shape, temperature, as_draws(generator), **options)
 
@@ -120,7 +127,9 @@ class Density(nn.Module, ABC):
         for part, shape in self.condition_shapes.items():
             value = getattr(condition, part, None)
             if value is None:
-                raise UsageError(f"{who}: needs the condition '{part}' of shape (batch, *{shape}), got none.")
+                raise UsageError(
+                    f"{who}: needs the condition '{part}' of shape (batch, *{shape}), got none."
+                )
             check_shape(who, f"condition.{part}", value, shape)
 
 
@@ -134,7 +143,7 @@ class Decoder(Density):
     Built with ``(event_shape, latent_shape)``.
     """
 
-    def mean(self, condition: Condition) -> Tensor:
+    def mean(self, condition: Condition | None) -> Tensor:
         """E[x | z], where it is known without sampling.
 
         Raises:

@@ -1,7 +1,7 @@
 """Where random numbers come from: one seam for sampling, training, resuming and golden tests."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -39,10 +39,10 @@ class Draws:
         where = self.generator.device if self.generator else device
         return torch.randint(high, shape, generator=self.generator, device=where).to(device)
 
-    def _draw(self, make: object, shape: Shape, like: Tensor) -> Tensor:
+    def _draw(self, make: Callable[..., Tensor], shape: Shape, like: Tensor) -> Tensor:
         wide = torch.promote_types(like.dtype, torch.float32)
         where = self.generator.device if self.generator else like.device
-        numbers = make(shape, generator=self.generator, dtype=wide, device=where)  # type: ignore[operator]
+        numbers = make(shape, generator=self.generator, dtype=wide, device=where)
         return numbers.to(like.device, like.dtype)
 
 
@@ -63,13 +63,14 @@ class RowDraws(Draws):
     def _check(self, name: str, shape: Shape) -> None:
         if not shape or shape[0] != len(self.generators):
             raise ShapeError(
-                f"RowDraws: '{name}' must have {len(self.generators)} rows, one per generator, got shape {shape}."
+                f"RowDraws: '{name}' must have {len(self.generators)} rows, one per generator, "
+                f"got shape {shape}."
             )
 
-    def _draw(self, make: object, shape: Shape, like: Tensor) -> Tensor:
+    def _draw(self, make: Callable[..., Tensor], shape: Shape, like: Tensor) -> Tensor:
         self._check("a draw", shape)
         wide = torch.promote_types(like.dtype, torch.float32)
-        rows = [make(shape[1:], generator=g, dtype=wide) for g in self.generators]  # type: ignore[operator]
+        rows = [make(shape[1:], generator=g, dtype=wide) for g in self.generators]
         return torch.stack(rows).to(like.device, like.dtype)
 
     def integers(self, name: str, high: int, shape: Shape, device: torch.device) -> Tensor:
@@ -92,10 +93,14 @@ class GivenDraws(Draws):
 
     def _take(self, name: str, shape: Shape) -> Tensor:
         if not self.given.get(name):
-            raise UsageError(f"GivenDraws: no numbers left for '{name}'. Given: {', '.join(self.given)}.")
+            raise UsageError(
+                f"GivenDraws: no numbers left for '{name}'. Given: {', '.join(self.given)}."
+            )
         value = self.given[name].pop(0)
         if tuple(value.shape) != tuple(shape):
-            raise ShapeError(f"GivenDraws: '{name}' must have shape {tuple(shape)}, got {tuple(value.shape)}.")
+            raise ShapeError(
+                f"GivenDraws: '{name}' must have shape {tuple(shape)}, got {tuple(value.shape)}."
+            )
         return value
 
     def normal(self, name: str, shape: Shape, like: Tensor) -> Tensor:

@@ -71,8 +71,9 @@ def importance_bound(log_weights: LogProb, draws: int) -> LogProb:
     """
     if log_weights.kind not in (Likelihood.EXACT, Likelihood.WEIGHT):
         raise NoDensity(
-            f"importance_bound: log weights must be exact or weights, got '{log_weights.kind.value}'. "
-            "The log-mean-exp of such numbers overstates log p(x). Average them instead: the mean is a bound."
+            "importance_bound: log weights must be exact or weights, "
+            f"got '{log_weights.kind.value}'. The log-mean-exp of such numbers overstates "
+            "log p(x). Average them instead: the mean is a bound."
         )
     if log_weights.value.shape[0] % draws:
         raise ShapeError(

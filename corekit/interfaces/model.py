@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from corekit.data_spec import DataSpec, Shape
 from corekit.errors import NoDensity, UsageError
+from corekit.interfaces.density import Density
 from corekit.interfaces.draws import Randomness
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.records import Batch, Condition, LossTerms
@@ -55,7 +56,9 @@ class GenerativeModel(nn.Module, ABC):
         Raises:
             NoDensity: If the model has no likelihood.
         """
-        raise NoDensity(f"{type(self).__name__}: it has no likelihood in nats. Use its loss and its samples.")
+        raise NoDensity(
+            f"{type(self).__name__}: it has no likelihood in nats. Use its loss and its samples."
+        )
 
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """The most probable latent of each row."""
@@ -66,13 +69,60 @@ class GenerativeModel(nn.Module, ABC):
         raise UsageError(f"{type(self).__name__}: it has no latent to decode from.")
 
     def reconstruct(
-        self, x: Tensor, condition: Condition | None = None, *, generator: Randomness = None, **options: Any
+        self,
+        x: Tensor,
+        condition: Condition | None = None,
+        *,
+        generator: Randomness = None,
+        **options: Any,
     ) -> Tensor:
         """Data from the most probable latent of each row."""
         return self.decode(self.encode(x, condition), generator=generator, **options)
 
+    def scheduled(self) -> list[Any]:
+        """The parts that have a schedule: those with ``at_step``."""
+        return [part for part in self.modules() if part is not self and hasattr(part, "at_step")]
+
     def at_step(self, step: int) -> None:
         """Tell every part that has a schedule how many optimizer steps have been taken."""
-        for module in self.modules():
-            if module is not self and hasattr(module, "at_step"):
-                module.at_step(step)
+        for part in self.scheduled():
+            part.at_step(step)
+
+
+class DensityModel(GenerativeModel):
+    """A density over the data as a whole model: a flow, a diffusion.
+
+    Args:
+        data: What it is a model of.
+        density: p(x | condition) over ``data.event_shape``.
+    """
+
+    def __init__(self, data: DataSpec, density: Density) -> None:
+        super().__init__()
+        self.data, self.density, self.kind = data, density, density.kind
+
+    def forward(self, batch: Batch, *, phase: str = "main", draws: Randomness = None) -> LossTerms:
+        """The loss of the density."""
+        terms = self.density.loss(batch.x, batch.condition, draws)
+        return terms._replace(seen={f"density.{path}": v for path, v in terms.seen.items()})
+
+    def log_prob(
+        self, x: Tensor, condition: Condition | None = None, *, generator: Randomness = None
+    ) -> LogProb:
+        """log p(x), nats, with what it is."""
+        return self.density.log_prob(x, condition, generator=generator)
+
+    def sample(
+        self,
+        n: int,
+        condition: Condition | None = None,
+        *,
+        shape: Shape | None = None,
+        temperature: float = 1.0,
+        generator: Randomness = None,
+        **options: Any,
+    ) -> Tensor:
+        """Draw n samples ``(n, *event_shape)``; options are those of the density."""
+        return self.density.sample(
+            n, condition, shape=shape, temperature=temperature, generator=generator, **options
+        )

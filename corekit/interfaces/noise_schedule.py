@@ -144,7 +144,7 @@ class DiscreteSchedule(NoiseSchedule):
             )
         products = self.alphas_cumprod[kept]
         betas = 1 - products / np.append(1.0, products[:-1])
-        return DiscreteSchedule(betas, self.original[kept])
+        return DiscreteSchedule(betas, self.original[kept].tolist())
 
     def _grid(self, device: torch.device, dtype: torch.dtype) -> NoiseLevel:
         """All levels, clean data in front, ``(T + 1,)`` each; made once per device and dtype."""
@@ -161,5 +161,6 @@ class DiscreteSchedule(NoiseSchedule):
             values = [torch.as_tensor(c, device="cpu").to(dtype).to(device) for c in columns]
             step = torch.as_tensor(np.append(-1, self.original), device="cpu").to(device)
             beta = torch.as_tensor(np.append(0.0, self.betas), device="cpu").to(dtype).to(device)
-            self._grids[key] = NoiseLevel(*values, step, beta)
+            time, alphas, sigmas, dalpha, dsigma, snr = values
+            self._grids[key] = NoiseLevel(time, alphas, sigmas, dalpha, dsigma, snr, step, beta)
         return self._grids[key]

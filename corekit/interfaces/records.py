@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from corekit.errors import UsageError
+
 
 class Condition(NamedTuple):
     """What a model is conditioned on: whichever of these is present.
@@ -44,6 +46,17 @@ class Condition(NamedTuple):
             cleared(self.mask),
         )
 
+    @staticmethod
+    def vector_of(condition: "Condition | None", who: str) -> Tensor:
+        """The vector of a condition.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        if condition is None or condition.vector is None:
+            raise UsageError(f"{who}: needs the condition 'vector', got none.")
+        return condition.vector
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Condition":
         """The same condition on another device."""
         move = (v if v is None else v.to(device, non_blocking=non_blocking) for v in self)
@@ -51,11 +64,16 @@ class Condition(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A minibatch: data ``(B, *event_shape)``, what it is conditioned on, and row numbers ``(B,)``."""
+    """A minibatch: data ``(B, *event_shape)``, its condition, and row numbers ``(B,)``."""
 
     x: Tensor
     condition: Condition | None = None
-    index: Tensor | None = None
+    index: Tensor | None = None  # type: ignore[assignment]  # hides tuple.index
+
+    @property
+    def rows(self) -> list[int]:
+        """The row numbers; 0 ... B-1 if the batch has none."""
+        return list(range(len(self.x))) if self.index is None else self.index.tolist()
 
     def split(self, parts: int) -> list["Batch"]:
         """The batch in at most so many parts, the last perhaps smaller."""
@@ -63,17 +81,21 @@ class Batch(NamedTuple):
             return [self]
         xs = self.x.chunk(parts)
         sizes = [len(x) for x in xs]
-        indices = [None] * len(xs) if self.index is None else self.index.split(sizes)
+        indices = [None] * len(xs) if self.index is None else torch.split(self.index, sizes)
         conditions: list[Condition | None] = [None] * len(xs)
         if self.condition is not None:
-            columns = [[None] * len(xs) if v is None else v.split(sizes) for v in self.condition]
+            columns = [
+                [None] * len(xs) if v is None else torch.split(v, sizes) for v in self.condition
+            ]
             conditions = [Condition(*row) for row in zip(*columns, strict=True)]
         return [Batch(*row) for row in zip(xs, conditions, indices, strict=True)]
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""
         condition = self.condition and self.condition.to(device, non_blocking=non_blocking)
-        index = self.index if self.index is None else self.index.to(device, non_blocking=non_blocking)
+        index = (
+            self.index if self.index is None else self.index.to(device, non_blocking=non_blocking)
+        )
         return Batch(self.x.to(device, non_blocking=non_blocking), condition, index)
 
 
@@ -99,7 +121,8 @@ class NoiseLevel(NamedTuple):
 
     def map(self, function: Any) -> "NoiseLevel":
         """Apply a function to every field that is present."""
-        return NoiseLevel(*(v if v is None else function(v) for v in self))
+        fields: list[Any] = [v if v is None else function(v) for v in self]
+        return NoiseLevel(*fields)
 
 
 class Prediction(NamedTuple):

@@ -26,8 +26,11 @@ def check_shape(
     got = tuple(value.shape)
     if got[1:] == shape and got:
         return
-    if len(got) == len(shape) + 1:
-        if all(i in free or got[i + 1] == n for i, n in enumerate(shape)):
-            return
+    if len(got) == len(shape) + 1 and all(
+        i in free or got[i + 1] == n for i, n in enumerate(shape)
+    ):
+        return
     want = ", ".join("any" if i in free else str(n) for i, n in enumerate(shape))
-    raise ShapeError(f"{who}: {name} must have shape (batch{', ' if want else ''}{want}), got {got}.")
+    raise ShapeError(
+        f"{who}: {name} must have shape (batch{', ' if want else ''}{want}), got {got}."
+    )

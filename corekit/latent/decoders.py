@@ -52,9 +52,9 @@ class GaussianDecoder(Decoder):
         else:
             self.register_buffer("log_scale", log_scale)
 
-    def mean(self, condition: Condition) -> Tensor:
+    def mean(self, condition: Condition | None) -> Tensor:
         """m(z), ``(B, *event_shape)``."""
-        z = condition.vector
+        z = Condition.vector_of(condition, "GaussianDecoder")
         return self.network(z.flatten(1)).reshape(z.shape[0], *self.event_shape)
 
     def _log_prob(self, x: Tensor, condition: Condition | None, draws: Draws) -> LogProb:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from corekit.errors import UsageError
+from corekit.interfaces.density import Prior
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import LogProb
 from corekit.interfaces.loss import Loss
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class WeightedElbo(Loss):
     r"""Reconstruction plus a weighted KL.
 
-    .. math:: L = D(x \mid z) + \beta\, \mathrm{KL}(q(z \mid x) \,\|\, p(z)), \qquad z \sim q(z \mid x)
+    .. math::
+        L = D(x \mid z) + \beta\, \mathrm{KL}(q(z \mid x) \,\|\, p(z)), \qquad z \sim q(z \mid x)
 
     D is the loss of the decoder: -log p(x | z) in nats, or the error of a diffusion decoder. Only
     beta = 1 with a decoder in nats is a bound on -log p(x). Without a prior, L = D.
@@ -40,6 +42,8 @@ class WeightedElbo(Loss):
         Flow, NeurIPS 2016, eq. 15, https://arxiv.org/abs/1606.04934.
     """
 
+    beta: Tensor
+
     def __init__(
         self,
         *,
@@ -49,7 +53,11 @@ class WeightedElbo(Loss):
         kl: Literal["auto", "monte_carlo"] = "auto",
     ) -> None:
         super().__init__()
-        for name, value in (("kl_weight", kl_weight), ("warmup_steps", warmup_steps), ("free_bits", free_bits)):
+        for name, value in (
+            ("kl_weight", kl_weight),
+            ("warmup_steps", warmup_steps),
+            ("free_bits", free_bits),
+        ):
             if not value >= 0:
                 raise UsageError(f"WeightedElbo: {name} must be at least 0, got {value}.")
         self.kl_weight, self.warmup_steps = kl_weight, warmup_steps
@@ -72,7 +80,7 @@ class WeightedElbo(Loss):
         seen = {f"decoder.{path}": value for path, value in decoded.seen.items()}
         total = decoded.total
         if model.prior is not None:
-            kl, extra, prior_seen = self._kl(model, posterior, z, log_q, draws)
+            kl, extra, prior_seen = self._kl(model.prior, posterior, z, log_q, draws)
             terms |= {"kl": kl, **extra}
             units |= dict.fromkeys(("kl", *extra), "nats")
             total = total + self.beta.to(kl.dtype) * self._freed(kl)
@@ -80,15 +88,15 @@ class WeightedElbo(Loss):
         return LossTerms(total, terms, posterior.statistics(), seen, units)
 
     def _kl(
-        self, model: "LatentModel", posterior: Posterior, z: Tensor, log_q: LogProb, draws: Draws
+        self, prior: Prior, posterior: Posterior, z: Tensor, log_q: LogProb, draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor], Mapping[str, tuple[Tensor, Tensor]]]:
         """KL ``(B,)``, the terms it is made of, and what parts of the prior learn from."""
-        exact = closed_form_kl(posterior, model.prior) if self.kl == "auto" else None
+        exact = closed_form_kl(posterior, prior) if self.kl == "auto" else None
         if exact is not None:
             return exact, {}, {}
         entropy = getattr(posterior, "entropy", None)
         negative_entropy = log_q.value if entropy is None else -entropy()
-        scored = model.prior.loss(z, draws=draws)
+        scored = prior.loss(z, draws=draws)
         terms = {"negative_entropy": negative_entropy, "cross_entropy": scored.total}
         return negative_entropy + scored.total, terms, scored.seen
 

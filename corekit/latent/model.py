@@ -54,7 +54,8 @@ class LatentModel(GenerativeModel):
         self.loss = WeightedElbo() if loss is None else loss
         if self.prior is not None and self.prior.event_shape != latent:
             raise ShapeError(
-                f"LatentModel: the prior must be over latents of shape {latent}, got {self.prior.event_shape}."
+                f"LatentModel: the prior must be over latents of shape {latent}, "
+                f"got {self.prior.event_shape}."
             )
         both = Likelihood.NONE if self.prior is None else self.prior.kind | self.decoder.kind
         # One draw of z: E[exp(log p(x, z) - log q(z))] = p(x).
@@ -65,14 +66,19 @@ class LatentModel(GenerativeModel):
         return self.loss(self, batch, as_draws(draws))
 
     def infer(
-        self, x: Tensor, n: int = 1, condition: Condition | None = None, *, generator: Randomness = None
+        self,
+        x: Tensor,
+        n: int = 1,
+        condition: Condition | None = None,
+        *,
+        generator: Randomness = None,
     ) -> tuple[Tensor, LogProb, LogProb]:
         """n latents per row, log q(z | x) and log p(x, z): ``(n * B, ...)``, draw by draw, nats.
 
         Raises:
             NoDensity: If the prior or the decoder has no likelihood.
         """
-        if self.kind is Likelihood.NONE:
+        if self.prior is None or self.kind is Likelihood.NONE:
             raise NoDensity(f"LatentModel: no likelihood in nats. {self._why()}")
         draws = as_draws(generator)
         z, log_q = self.encoder(x, condition).rsample_and_log_prob(draws, n)
@@ -101,8 +107,10 @@ class LatentModel(GenerativeModel):
         """n samples ``(n, *event_shape)``; temperature and truncation act on the prior."""
         draws = as_draws(generator)
         if self.prior is None:
-            raise UsageError("LatentModel: sample must have a prior, got an auto-encoder. Use reconstruct.")
-        cut = {} if truncate is None else {"truncate": truncate}
+            raise UsageError(
+                "LatentModel: sample must have a prior, got an auto-encoder. Use reconstruct."
+            )
+        cut: dict[str, Any] = {} if truncate is None else {"truncate": truncate}
         z = self.prior.sample(n, temperature=temperature, generator=draws, **cut)
         return self.decode(z, generator=draws, shape=shape, **options)
 

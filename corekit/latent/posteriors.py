@@ -14,7 +14,8 @@ from corekit.interfaces.posterior import Posterior
 class DiagonalGaussian(Posterior):
     r"""q(z | x) = N(mu, diag(exp(log_var))).
 
-    .. math:: \log q(z) = -\tfrac12 \sum_d \big[\log 2\pi + \ell_d + (z_d - \mu_d)^2 e^{-\ell_d}\big]
+    .. math::
+        \log q(z) = -\tfrac12 \sum_d \big[\log 2\pi + \ell_d + (z_d - \mu_d)^2 e^{-\ell_d}\big]
 
     Args:
         mu, log_var: ``(B, L)``; kept in float32 or wider.
@@ -73,4 +74,6 @@ class Point(Posterior):
 
     def log_prob(self, z: Tensor) -> LogProb:
         """Refused: a point has no density."""
-        raise NoDensity("Point: log_prob must have a density, got a point posterior. Use a Gaussian one.")
+        raise NoDensity(
+            "Point: log_prob must have a density, got a point posterior. Use a Gaussian one."
+        )

@@ -22,7 +22,9 @@ def make_accelerator(train: TrainSpec) -> Accelerator:
         device == "auto" and not torch.cuda.is_available() and not torch.backends.mps.is_available()
     )
     if not on_cpu and device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"train.device: must be a device that is there, got '{device}' and no CUDA. Use 'auto'.")
+        raise UsageError(
+            f"train.device: must be a device that is there, got '{device}' and no CUDA. Use 'auto'."
+        )
     if train.precision == "fp16" and on_cpu:
         raise UsageError("train.precision: must be fp32 or bf16 on a CPU, got fp16. Use bf16.")
     if device.startswith("cuda:"):
@@ -39,9 +41,30 @@ def pick_device(name: str) -> torch.device:
         UsageError: If it is not there.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"device: must be a device that is there, got '{name}' ({reason}). Use 'auto'.") from error
+        raise UsageError(
+            f"device: must be a device that is there, got '{name}' ({reason}). Use 'auto'."
+        ) from error
+
+
+def default_generator(device: torch.device) -> torch.Generator:
+    """The global generator of a device, which dropout draws from.
+
+    ``torch.manual_seed`` seeds those of all devices and takes a hundred times as long.
+    """
+    if device.type == "cuda":
+        torch.cuda.init()
+        return torch.cuda.default_generators[device.index or 0]
+    return (
+        torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator
+    )

@@ -49,13 +49,19 @@ def evaluate(
     notes: list[str] = []
     for name in splits:
         found = heldout_loss(model, dataset, spec.train, next(model.parameters()).device, name)
-        figures += [_row(f"{name}/{k}", Figure(v), found.units.get(k, "")) for k, v in found.values.items()]
+        figures += [
+            _row(f"{name}/{k}", Figure(v), found.units.get(k, "")) for k, v in found.values.items()
+        ]
     if model.kind is Likelihood.NONE:
         notes.append(f"No log-likelihood: {type(model).__name__} has none in nats.")
     else:
         figures += [_likelihood(model, dataset, name, seed) for name in splits]
     held_out = torch.cat([_all(dataset, name, seed) for name in splits])
-    chosen = spec.metrics if metrics is None else [spec_class("metric", name)() for name in metrics]
+    chosen = (
+        spec.metrics
+        if metrics is None
+        else [spec_class("metric", name).model_validate({}) for name in metrics]
+    )
     for part in chosen:
         metric: Metric = component("metric", part)
         if metric.needs == "reconstructions":
@@ -71,7 +77,9 @@ def evaluate(
 
 
 def _all(dataset: Dataset, split: str, seed: int) -> Tensor:
-    return torch.cat([b.x for b in fixed_batches(nonempty(dataset, split), seed_of(seed, "heldout"), 256)])
+    return torch.cat(
+        [b.x for b in fixed_batches(nonempty(dataset, split), seed_of(seed, "heldout"), 256)]
+    )
 
 
 def _likelihood(model: GenerativeModel, dataset: Dataset, split: str, seed: int) -> dict[str, Any]:
@@ -80,18 +88,24 @@ def _likelihood(model: GenerativeModel, dataset: Dataset, split: str, seed: int)
     values = []
     for batch in fixed_batches(nonempty(dataset, split), seed_of(seed, "heldout"), 64):
         moved = batch.to(device)
-        draws = RowDraws(seed, batch.index.tolist())
-        values.append(model.log_prob(moved.x, moved.condition, generator=draws).value.double().cpu())
+        draws = RowDraws(seed, batch.rows)
+        values.append(
+            model.log_prob(moved.x, moved.condition, generator=draws).value.double().cpu()
+        )
     nats = torch.cat(values)
     if not bool(nats.isfinite().all()):
-        raise DataError(f"evaluate: log p(x) must be finite on '{split}', got {nats.min()} for the worst example.")
+        raise DataError(
+            f"evaluate: log p(x) must be finite on '{split}', got {nats.min()} "
+            "for the worst example."
+        )
     half = 1.96 * nats.std().item() / math.sqrt(len(nats)) if len(nats) > 1 else math.inf
     # The mean of one-draw weights is an ELBO: a bound.
     kind = _LESS.get(model.kind, model.kind.value)
     protocol = {"kind": kind, "interval95": round(half, 4), "examples": len(nats)}
-    return _row(f"{split}/log_prob", Figure(nats.mean().item(), protocol=protocol, better="higher"), "nats")
+    return _row(
+        f"{split}/log_prob", Figure(nats.mean().item(), protocol=protocol, better="higher"), "nats"
+    )
 
 
 def _row(name: str, figure: Figure, unit: str) -> dict[str, Any]:
     return {"name": name, "unit": unit, **figure._asdict()}
-

@@ -22,7 +22,11 @@ class Heldout(NamedTuple):
 
 @torch.no_grad()
 def heldout_loss(
-    model: GenerativeModel, dataset: Dataset, train: TrainSpec, device: torch.device, split: str = "val"
+    model: GenerativeModel,
+    dataset: Dataset,
+    train: TrainSpec,
+    device: torch.device,
+    split: str = "val",
 ) -> Heldout:
     """Means over a split of the loss and its terms.
 
@@ -31,7 +35,9 @@ def heldout_loss(
     """
     examples = nonempty(dataset, split)
     sums: dict[str, torch.Tensor] = {}
-    for i, batch in enumerate(fixed_batches(examples, seed_of(train.seed, "heldout"), train.batch_size)):
+    for i, batch in enumerate(
+        fixed_batches(examples, seed_of(train.seed, "heldout"), train.batch_size)
+    ):
         generator = torch.Generator(device).manual_seed(seed_of(train.seed, "heldout", i))
         terms = model(batch.to(device), draws=Draws(generator))
         for name, value in scalars(terms).items():
@@ -48,5 +54,7 @@ def nonempty(dataset: Dataset, split: str) -> Split:
     """
     examples = dataset.split(split)
     if not len(examples):
-        raise DataError(f"{type(dataset).__name__}: the split '{split}' must have examples, got none.")
+        raise DataError(
+            f"{type(dataset).__name__}: the split '{split}' must have examples, got none."
+        )
     return examples

@@ -13,26 +13,36 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._names: list[str] = []
+        self._sums: Tensor | None = None
         self._count = 0
 
     def add(self, values: dict[str, Tensor]) -> None:
-        """Add one step's scalars ``()``."""
-        for name, value in values.items():
-            value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._count += 1
+        """Add one step's scalars ``()``, the same names each time: two operations in all."""
+        row = torch.stack([value.detach().float() for value in values.values()])
+        self._sums = row if self._sums is None else self._sums + row
+        self._names, self._count = list(values), self._count + 1
 
     def read(self) -> dict[str, float]:
         """The means since the last call; starts anew."""
-        if not self._sums:
+        if self._sums is None:
             return {}
-        means = (torch.stack(list(self._sums.values())) / self._count).tolist()
-        names, self._sums, self._count = list(self._sums), {}, 0
-        return dict(zip(names, means, strict=True))
+        means = (self._sums / self._count).tolist()
+        self._sums, self._count = None, 0
+        return dict(zip(self._names, means, strict=True))
 
 
 def scalars(terms: LossTerms) -> dict[str, Tensor]:
     """The loss and every term as scalars: means over the rows, and statistics as they are."""
     rows = {name: value.detach().mean() for name, value in terms.terms.items()}
     return {"loss": terms.total.detach().mean(), **rows, **terms.batch_terms}
+
+
+def weighted_sum(
+    total: dict[str, Tensor], values: dict[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """total + share * values, name by name; an empty total is zero."""
+    if share == 1:
+        return values
+    scaled = {name: value * share for name, value in values.items()}
+    return {name: total[name] + value for name, value in scaled.items()} if total else scaled

@@ -13,7 +13,9 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 _FUSED = ("cpu", "cuda", "mps", "xpu")
 
 
-def _fused(make: Callable[..., torch.optim.Optimizer], parameters: Any, **options: Any) -> torch.optim.Optimizer:
+def _fused(
+    make: Callable[..., torch.optim.Optimizer], parameters: Any, **options: Any
+) -> torch.optim.Optimizer:
     parameters = list(parameters)
     fused = all(p.device.type in _FUSED and p.is_floating_point() for p in parameters)
     return make(parameters, fused=fused, **options)
@@ -38,7 +40,9 @@ def adamw(
     weight_decay: float = 0.01,
 ) -> OptimizerFactory:
     """Adam with decoupled weight decay. Loshchilov and Hutter, https://arxiv.org/abs/1711.05101."""
-    return partial(_fused, torch.optim.AdamW, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+    return partial(
+        _fused, torch.optim.AdamW, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay
+    )
 
 
 def sgd(
@@ -46,5 +50,10 @@ def sgd(
 ) -> OptimizerFactory:
     """Stochastic gradient descent."""
     return partial(
-        _fused, torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
+        _fused,
+        torch.optim.SGD,
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        nesterov=nesterov,
     )

@@ -41,7 +41,10 @@ class Report:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self.bar:
             self.bar.stop()
@@ -57,7 +60,10 @@ class Report:
             return
         hidden = {"step", "split", "loss", "seconds", "steps_per_s", "lr", "grad_norm", "units"}
         terms = [(k, v) for k, v in record.items() if k not in hidden and isinstance(v, float)]
-        parts = [f"step {record['step']:>6}/{self.total}", f"{record['split']:>5} loss {record['loss']:.4f}"]
+        parts = [
+            f"step {record['step']:>6}/{self.total}",
+            f"{record['split']:>5} loss {record['loss']:.4f}",
+        ]
         parts += [f"{name} {value:.4g}" for name, value in terms[:_SHOWN]]
         if record.get("steps_per_s"):
             left = (self.total - record["step"]) / record["steps_per_s"]

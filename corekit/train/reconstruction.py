@@ -25,11 +25,11 @@ def reconstruct(
     rows: list[int] | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Examples of a split and their reconstructions, on the CPU; row i depends on (seed, i) alone."""
+    """Examples of a split and their reconstructions, on the CPU; row i depends on (seed, i)."""
     device = next(model.parameters()).device
     originals, copies = [], []
     for batch in fixed_batches(nonempty(dataset, split), seed_of(seed, "heldout"), ROWS, rows):
-        draws = RowDraws(seed, batch.index.tolist())
+        draws = RowDraws(seed, batch.rows)
         moved = batch.to(device)
         copies.append(model.reconstruct(moved.x, moved.condition, generator=draws, **options).cpu())
         originals.append(batch.x)

@@ -22,12 +22,21 @@ def generate(model: GenerativeModel, n: int, seed: int, **options: Any) -> Tenso
     """n samples on the CPU; sample i depends on (seed, i) and the options alone."""
     chunks = [range(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]
     return torch.cat(
-        [model.sample(len(rows), generator=RowDraws(seed, rows), **options).cpu() for rows in chunks]
+        [
+            model.sample(len(rows), generator=RowDraws(seed, rows), **options).cpu()
+            for rows in chunks
+        ]
     )
 
 
 def sample_and_save(
-    model: GenerativeModel, path: Path, n: int, seed: int, *, captions: Sequence[str] | None = None, **options: Any
+    model: GenerativeModel,
+    path: Path,
+    n: int,
+    seed: int,
+    *,
+    captions: Sequence[str] | None = None,
+    **options: Any,
 ) -> Path:
     """Draw samples and write ``path.png``, ``path.npy`` and ``path.json`` (seed, options).
 

@@ -22,10 +22,10 @@ from corekit.interfaces.draws import Draws, seed_of
 from corekit.interfaces.model import GenerativeModel
 from corekit.interfaces.records import LossTerms
 from corekit.spec import RunSpec, dump_yaml
-from corekit.train.device import make_accelerator
+from corekit.train.device import default_generator, make_accelerator
 from corekit.train.ema import Ema
 from corekit.train.heldout import heldout_loss
-from corekit.train.meter import Meter, scalars
+from corekit.train.meter import Meter, scalars, weighted_sum
 from corekit.train.progress import Report
 from corekit.train.run_folder import RunFolder
 from corekit.train.sampling import sample_and_save
@@ -60,8 +60,8 @@ class Trainer:
         self.lr_schedule = component("lr_schedule", self.train.lr_schedule)
         self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.ema = Ema(self.model, self.train.ema) if self.train.ema else None
-        self.step, self.units = 0, {}
-        self.saved_step = -1
+        self.step, self.saved_step = 0, -1
+        self.units: dict[str, str] = {}
         if resume:
             self._resume()
         else:
@@ -69,9 +69,14 @@ class Trainer:
             self.run.spec.write_text(dump_yaml(spec), encoding="utf-8")
         # Wrapped after everything that must see the plain module.
         self.wrapped: nn.Module = self.accelerator.prepare_model(self.model)
-        self.optimizer = self.accelerator.prepare_optimizer(self.optimizer)
+        if self.accelerator.scaler is not None:  # fp16: the wrapper skips steps that overflowed
+            self.optimizer = self.accelerator.prepare_optimizer(self.optimizer)
         self.parameters = list(self.model.parameters())
         self._generator = torch.Generator(self.device)
+        self._default_generator = default_generator(self.device)
+        self._scheduled = self.model.scheduled()
+        mixed = self.train.precision != "fp32"
+        self._autocast = self.accelerator.autocast if mixed else nullcontext
 
     def fit(self) -> str | None:
         """Train to the last step; returns why it stopped earlier, or None."""
@@ -109,23 +114,23 @@ class Trainer:
     def _step(self, batch: Any) -> dict[str, Tensor]:
         """One optimizer step; returns scalars that are still on the device."""
         self._set_lr()
-        self.model.at_step(self.step)
+        for part in self._scheduled:
+            part.at_step(self.step)
         rank = self.accelerator.process_index
-        torch.manual_seed(seed_of(self.train.seed, self.step, "dropout", rank))
+        self._default_generator.manual_seed(seed_of(self.train.seed, self.step, "dropout", rank))
         self._generator.manual_seed(seed_of(self.train.seed, self.step, "noise", rank))
         draws = Draws(self._generator)
-        parts = batch.to(self.device, non_blocking=True).split(self.train.accumulate)
+        batch = batch.to(self.device, non_blocking=True)
         values: dict[str, Tensor] = {}
-        rows = batch.x.shape[0]
-        for i, part in enumerate(parts):
-            last = i == len(parts) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-                with self.accelerator.autocast():
+        for part in (parts := batch.split(self.train.accumulate)):
+            share = len(part.x) / len(batch.x)  # the last part may be smaller
+            synced = nullcontext() if part is parts[-1] else self.accelerator.no_sync(self.wrapped)
+            with synced:
+                with self._autocast():
                     terms: LossTerms = self.wrapped(part, draws=draws)
-                share = part.x.shape[0] / rows  # the last part may be smaller
-                self.accelerator.backward(terms.total.mean() * share)
-            for name, value in scalars(terms).items():
-                values[name] = values.get(name, 0) + value * share
+                    loss = terms.total.mean()
+                self.accelerator.backward(loss if share == 1 else loss * share)
+            values = weighted_sum(values, scalars(terms), share)
         self.units = dict(terms.units)
         values["grad_norm"] = self._clip()
         self.optimizer.step()
@@ -137,8 +142,10 @@ class Trainer:
 
     def _clip(self) -> Tensor:
         """Clip the gradient; returns its norm before."""
-        limit = self.train.grad_clip
-        return self.accelerator.clip_grad_norm_(self.parameters, math.inf if limit is None else limit)
+        limit = math.inf if self.train.grad_clip is None else self.train.grad_clip
+        if self.accelerator.scaler is not None:  # fp16: unscale first
+            return self.accelerator.clip_grad_norm_(self.parameters, limit)
+        return nn.utils.clip_grad_norm_(self.parameters, limit)
 
     def _set_lr(self) -> None:
         for group, base in zip(self.optimizer.param_groups, self.base_lr, strict=True):
@@ -157,9 +164,10 @@ class Trainer:
             self.run.log({**record, **{name: str(values[name]) for name in bad}})
         if bad:
             raise DivergedError(
-                f"Trainer: the loss and its terms must be finite, got {bad[0]} = {values[bad[0]]} in steps up to "
-                f"{self.step}. The last checkpoint is of step {max(self.saved_step, 0)}. Lower the learning "
-                "rate, set train.grad_clip, or use precision fp32."
+                f"Trainer: the loss and its terms must be finite, got {bad[0]} = {values[bad[0]]} "
+                f"in steps up to {self.step}. The last checkpoint is of step "
+                f"{max(self.saved_step, 0)}. Lower the learning rate, set train.grad_clip, "
+                "or use precision fp32."
             )
         return record
 
@@ -174,7 +182,10 @@ class Trainer:
         if self._due(self.train.sample_every) and self.accelerator.is_main_process:
             with self._evaluating():
                 path = sample_and_save(
-                    self.model, self.run.samples / f"step-{self.step:07d}", self.train.samples, self.train.seed
+                    self.model,
+                    self.run.samples / f"step-{self.step:07d}",
+                    self.train.samples,
+                    self.train.seed,
                 )
             report.say(f"samples: {path}")
 

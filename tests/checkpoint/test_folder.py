@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+
 from corekit.checkpoint.folder import SUMS, find, prune, read, steps, verify, write
 from corekit.errors import CheckpointError
 
@@ -12,20 +13,27 @@ from corekit.errors import CheckpointError
 def checkpoint(tmp_path):
     run = tmp_path / "run"
     return write(
-        run / "checkpoints" / "step-0000010", {"model": {"w": torch.arange(100.0)}}, {"spec.yaml": "a: 1\n"}
+        run / "checkpoints" / "step-0000010",
+        {"model": {"w": torch.arange(100.0)}},
+        {"spec.yaml": "a: 1\n"},
     )
 
 
 def test_a_sound_checkpoint_verifies(checkpoint):
     verify(checkpoint)
     assert read(checkpoint, "model")["w"][3] == 3
-    assert sorted(p.name for p in checkpoint.iterdir()) == [SUMS, "model.json", "model.safetensors", "spec.yaml"]
+    assert sorted(p.name for p in checkpoint.iterdir()) == [
+        SUMS,
+        "model.json",
+        "model.safetensors",
+        "spec.yaml",
+    ]
 
 
 def test_a_truncated_file_is_found(checkpoint):
     file = checkpoint / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-7])
-    with pytest.raises(CheckpointError, match="model.safetensors.*truncated or damaged"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors.*truncated or damaged"):
         verify(checkpoint)
     with pytest.raises(CheckpointError, match="truncated or damaged"):
         read(checkpoint, "model")
@@ -42,9 +50,9 @@ def test_one_flipped_bit_is_found(checkpoint):
 
 def test_a_missing_file_is_found(checkpoint):
     (checkpoint / "model.json").unlink()
-    with pytest.raises(CheckpointError, match="model.json must be there"):
+    with pytest.raises(CheckpointError, match=r"model.json must be there"):
         verify(checkpoint)
-    with pytest.raises(CheckpointError, match="must have model.safetensors and .json"):
+    with pytest.raises(CheckpointError, match=r"must have model.safetensors and .json"):
         read(checkpoint, "model")
 
 
@@ -65,7 +73,7 @@ def test_find_says_what_is_not_a_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match="a folder without checkpoints"):
         find(tmp_path / "empty")
     torch.save({"a": 1}, tmp_path / "model.pt")
-    with pytest.raises(CheckpointError, match="pickles, which run code.*corekit import"):
+    with pytest.raises(CheckpointError, match=r"pickles, which run code.*corekit import"):
         find(tmp_path / "model.pt")
 
 

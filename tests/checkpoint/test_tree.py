@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from corekit.checkpoint.folder import read, write
 from corekit.checkpoint.tree import pack, plain_keys, same, unpack
 from corekit.errors import CheckpointError

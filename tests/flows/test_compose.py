@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+
 from corekit.data_spec import Support
 from corekit.errors import ShapeError, UsageError
 from corekit.flows.compose import Chain, Inverse, Repeat
@@ -128,7 +129,7 @@ def test_context_goes_to_those_who_take_it():
         chain(x)
     with pytest.raises(ShapeError, match="takes no context"):
         Chain((3,), of=[Linear])(x, context)
-    with pytest.raises(ShapeError, match="must have 2 rows.*got 1"):
+    with pytest.raises(ShapeError, match=r"must have 2 rows.*got 1"):
         chain(x, context[:1])
 
 
@@ -153,7 +154,9 @@ def test_inverse_of_a_bijector_that_changes_the_shape():
 
 
 def test_supports_must_meet():
-    with pytest.raises(ShapeError, match=r"must live where member 0 ends \(unit_interval\), got real"):
+    with pytest.raises(
+        ShapeError, match=r"must live where member 0 ends \(unit_interval\), got real"
+    ):
         Chain((3,), (3,), of=[Sigmoid, Linear])
 
 

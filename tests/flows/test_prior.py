@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from corekit.data_spec import DataSpec
 from corekit.errors import NoDensity, ShapeError, UsageError
 from corekit.flows.compose import Repeat
@@ -19,7 +20,7 @@ def gaussian():
     """A linear flow in float64, and the Gaussian that it is."""
     torch.manual_seed(0)
     flow = FlowModel(DataSpec((3,)), bijector=Linear).double()
-    linear = flow.prior.bijector
+    linear = flow.density.bijector
     torch.nn.init.normal_(linear.weight)
     torch.nn.init.normal_(linear.bias)
     inverse = torch.linalg.inv(linear.weight.detach())
@@ -70,7 +71,8 @@ def test_features_guard_the_width():
 def test_temperature_scales_the_standard_deviation():
     prior = StandardNormal((3,))
     hot, cold = (
-        prior.sample(2, temperature=t, generator=torch.Generator().manual_seed(0)) for t in (1.0, 0.5)
+        prior.sample(2, temperature=t, generator=torch.Generator().manual_seed(0))
+        for t in (1.0, 0.5)
     )
     torch.testing.assert_close(cold, 0.5 * hot)
 

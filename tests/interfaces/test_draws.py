@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from corekit.errors import ShapeError, UsageError
 from corekit.interfaces.draws import Draws, GivenDraws, RowDraws, as_draws, seed_of
 

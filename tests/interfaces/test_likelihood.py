@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from corekit.errors import NoDensity, ShapeError
 from corekit.interfaces.likelihood import Likelihood as L
 from corekit.interfaces.likelihood import LogProb, importance_bound, weakest

@@ -1,6 +1,7 @@
 """Conditions and batches."""
 
 import torch
+
 from corekit.interfaces.records import Batch, Condition
 
 

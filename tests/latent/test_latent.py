@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from corekit.data_spec import DataSpec
 from corekit.errors import NoDensity, UsageError
 from corekit.flows.linear import Linear
@@ -45,7 +46,9 @@ def decoder(**given):
 def pca():
     """x = W z + b + noise with orthogonal columns, its exact encoder, and its marginal."""
     torch.manual_seed(0)
-    model = LatentModel(DataSpec((5,)), encoder=LinearEncoder, decoder=decoder, prior=StandardNormal)
+    model = LatentModel(
+        DataSpec((5,)), encoder=LinearEncoder, decoder=decoder, prior=StandardNormal
+    )
     model = model.double()
     w = torch.linalg.qr(torch.randn(5, 2, dtype=torch.float64))[0] * torch.tensor([1.5, 0.8])
     b = torch.randn(5, dtype=torch.float64)

@@ -5,17 +5,18 @@ reference's, so that its state dict loads. Nothing here is fast, and nothing is 
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 
 class Encoder(nn.Module):
     def __init__(self, latent):
         super().__init__()
         sizes = [3, 128, 128, 256, 512]
-        for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+        for i, (a, b) in enumerate(pairwise(sizes), 1):
             setattr(self, f"conv{i}", nn.Conv1d(a, b, 1))
             setattr(self, f"bn{i}", nn.BatchNorm1d(b))
         for head in "mv":
@@ -86,9 +87,7 @@ class Denoiser(nn.Module):
         super().__init__()
         self.residual = residual
         sizes = [3, 128, 256, 512, 256, 128, 3]
-        self.layers = nn.ModuleList(
-            ConcatSquash(a, b, latent + 3) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(ConcatSquash(a, b, latent + 3) for a, b in pairwise(sizes))
 
     def forward(self, x, beta, context):
         beta = beta.view(-1, 1, 1)

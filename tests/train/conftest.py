@@ -1,6 +1,7 @@
 """A small run with three packages' parts."""
 
 import pytest
+
 from corekit.spec import run_spec
 
 
@@ -11,15 +12,29 @@ def tree():
         "version": 1,
         "model": {
             "type": "latent",
-            "encoder": {"type": "pointcloud.pointnet", "latent_dim": 5, "widths": [8, 8], "head": [8]},
+            "encoder": {
+                "type": "pointcloud.pointnet",
+                "latent_dim": 5,
+                "widths": [8, 8],
+                "head": [8],
+            },
             "prior": {
                 "type": "flow",
-                "bijector": {"type": "repeat", "times": 2, "of": {"type": "realnvp.affine_coupling", "hidden": 8}},
+                "bijector": {
+                    "type": "repeat",
+                    "times": 2,
+                    "of": {"type": "realnvp.affine_coupling", "hidden": 8},
+                },
             },
             "decoder": {
                 "type": "diffusion",
                 "denoiser": {"type": "pointcloud.pointwise", "hidden": [8]},
-                "schedule": {"type": "ddpm.linear", "steps": 20, "beta_start": 1e-4, "beta_end": 0.5},
+                "schedule": {
+                    "type": "ddpm.linear",
+                    "steps": 20,
+                    "beta_start": 1e-4,
+                    "beta_end": 0.5,
+                },
                 "loss": {"type": "ddpm.mse"},
             },
             "loss": {"type": "weighted_elbo", "kl_weight": 1e-2, "warmup_steps": 15},

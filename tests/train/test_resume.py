@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import torch
+
 from corekit.checkpoint import load, read
 from corekit.checkpoint.tree import same
 from corekit.errors import CheckpointError, UsageError
@@ -68,7 +69,9 @@ def test_workers_do_not_change_a_run(make_spec, tmp_path, straight):
     check_same(straight, result(tmp_path / "w"))
 
 
-@pytest.mark.parametrize(("number", "reason"), [(signal.SIGTERM, "preempted"), (signal.SIGINT, "interrupted")])
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGTERM, "preempted"), (signal.SIGINT, "interrupted")]
+)
 def test_a_signal_saves_between_two_steps(make_spec, tmp_path, straight, number, reason):
     trainer = Trainer(make_spec(), tmp_path / "s", quiet=True)
     step = trainer._step
@@ -114,7 +117,7 @@ def test_resume_takes_more_steps_and_other_cadences(make_spec, tmp_path):
 
 def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(make_spec, tmp_path):
     Trainer(make_spec(steps=1), tmp_path / "n", quiet=True).fit()
-    with pytest.raises(UsageError, match="got one with a run in it. Continue it with --resume"):
+    with pytest.raises(UsageError, match=r"got one with a run in it. Continue it with --resume"):
         Trainer(make_spec(), tmp_path / "n", quiet=True)
     with pytest.raises(CheckpointError, match="no such folder"):
         Trainer(make_spec(), tmp_path / "none", resume=True, quiet=True)

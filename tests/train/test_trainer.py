@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from corekit.build import build
 from corekit.checkpoint import load, load_model, read
 from corekit.errors import DivergedError, UsageError
@@ -42,7 +43,10 @@ def test_held_out_loss_is_the_same_when_asked_again(make_spec, tmp_path):
 
     trainer = Trainer(make_spec(), tmp_path / "run", quiet=True)
     trainer.model.eval()
-    values = [heldout_loss(trainer.model, trainer.dataset, trainer.train, trainer.device) for _ in range(2)]
+    values = [
+        heldout_loss(trainer.model, trainer.dataset, trainer.train, trainer.device)
+        for _ in range(2)
+    ]
     assert values[0] == values[1]
 
 
@@ -62,14 +66,18 @@ def test_one_step_equals_plain_torch(make_spec, tmp_path):
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     torch.optim.Adam(model.parameters(), 1e-3).step()
     for name, value in model.state_dict().items():
-        torch.testing.assert_close(trainer.model.state_dict()[name], value, rtol=1e-5, atol=1e-6, msg=name)
+        torch.testing.assert_close(
+            trainer.model.state_dict()[name], value, rtol=1e-5, atol=1e-6, msg=name
+        )
 
 
 def test_accumulation_weighs_a_short_last_part_by_its_rows(make_spec, tree, tmp_path):
     """Without batch statistics, 7 rows in parts of 3, 3 and 1 give the gradient of 7 rows."""
     norms = []
     for accumulate in (1, 3):
-        spec = run_spec({**tree, "train": {**tree["train"], "accumulate": accumulate, "batch_size": 7}})
+        spec = run_spec(
+            {**tree, "train": {**tree["train"], "accumulate": accumulate, "batch_size": 7}}
+        )
         trainer = Trainer(spec, tmp_path / str(accumulate), quiet=True)
         trainer.model.eval()  # batch norms use their running statistics: rows do not mix
         batch = first_batch(trainer)
@@ -77,7 +85,9 @@ def test_accumulation_weighs_a_short_last_part_by_its_rows(make_spec, tree, tmp_
         for part in parts:
             given = given_for(part, trainer)
             (trainer.model(part, draws=given).total.mean() * (len(part.x) / rows)).backward()
-        norms.append(torch.cat([p.grad.flatten() for p in trainer.parameters if p.grad is not None]))
+        norms.append(
+            torch.cat([p.grad.flatten() for p in trainer.parameters if p.grad is not None])
+        )
     torch.testing.assert_close(norms[0], norms[1], rtol=1e-4, atol=1e-6)
 
 

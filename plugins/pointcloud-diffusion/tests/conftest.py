@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corekit_pointcloud_diffusion.importer import DpmImporter
+
 from corekit.build import build
 from corekit.checkpoint.load import restore
 from corekit.spec import run_spec
-from corekit_pointcloud_diffusion.importer import DpmImporter
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,6 @@ def io(golden):
 def kind(request) -> str:
     """Which of the three models."""
     return request.param
-
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from corekit.errors import ShapeError, UsageError
-from corekit.diffusion.schedules import Rectified
-from corekit.interfaces.records import Condition
 from corekit_pointcloud_diffusion import denoiser as module
 from corekit_pointcloud_diffusion.denoiser import PointwiseNet
 from corekit_pointcloud_diffusion.schedule import VarianceSchedule
+
+from corekit.diffusion.schedules import Rectified
+from corekit.errors import ShapeError, UsageError
+from corekit.interfaces.records import Condition
 
 
 @pytest.fixture
@@ -30,8 +31,10 @@ def net():
 def inputs(points=8, dimensions=3):
     x = torch.randn(4, points, dimensions, dtype=torch.float64)
     level = VarianceSchedule().level(torch.tensor([0, 50, 100, 199]))
-    return x, level.map(lambda v: v.double() if v.is_floating_point() else v), Condition(
-        vector=torch.randn(4, 5, dtype=torch.float64)
+    return (
+        x,
+        level.map(lambda v: v.double() if v.is_floating_point() else v),
+        Condition(vector=torch.randn(4, 5, dtype=torch.float64)),
     )
 
 

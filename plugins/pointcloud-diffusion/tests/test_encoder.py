@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from corekit_pointcloud_diffusion.encoder import PointNetEncoder
+
 from corekit.errors import ShapeError, UsageError
 from corekit.interfaces.likelihood import Likelihood
 from corekit.latent.posteriors import DiagonalGaussian, Point
-from corekit_pointcloud_diffusion.encoder import PointNetEncoder
 
 
 def small(**options):
@@ -35,7 +36,7 @@ def test_posteriors():
 
 def test_a_training_batch_of_one_is_refused_with_what_to_do():
     x = torch.randn(1, 8, 3, dtype=torch.float64)
-    with pytest.raises(ShapeError, match="at least 2 rows.*got 1. Use a larger batch_size"):
+    with pytest.raises(ShapeError, match=r"at least 2 rows.*got 1. Use a larger batch_size"):
         small().train()(x)
     assert small().eval()(x).mu.shape == (1, 5)
 

@@ -5,12 +5,13 @@ import argparse
 import numpy as np
 import pytest
 import torch
+from corekit_pointcloud_diffusion.importer import DpmImporter, _renamed
+from corekit_pointcloud_diffusion.reference import dpm_truncated_normal
+
 from corekit.diffusion.samplers import Ancestral
 from corekit.errors import CheckpointError
 from corekit.interfaces.draws import GivenDraws
 from corekit.interfaces.records import Batch, Condition
-from corekit_pointcloud_diffusion.importer import DpmImporter, _renamed
-from corekit_pointcloud_diffusion.reference import dpm_truncated_normal
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 SHORT = {"flow": "flow", "gaussian": "gaussian", "autoencoder": "ae"}
@@ -26,7 +27,9 @@ def arrays(path):
 
 
 def close(got, want, **other):
-    torch.testing.assert_close(got, tensor(want).to(got.dtype).reshape(got.shape), **(TOLERANCE | other))
+    torch.testing.assert_close(
+        got, tensor(want).to(got.dtype).reshape(got.shape), **(TOLERANCE | other)
+    )
 
 
 @pytest.fixture
@@ -119,7 +122,9 @@ def test_loss_its_terms_and_every_gradient(small, io, kind, mode):
 
 def check_gradients(model, archive, name):
     """Gradient norms of the reference's parameters, grouped as ours are."""
-    theirs = dict(zip(archive[f"{name}/grad_keys"].tolist(), archive[f"{name}/grad_l2"], strict=True))
+    theirs = dict(
+        zip(archive[f"{name}/grad_keys"].tolist(), archive[f"{name}/grad_l2"], strict=True)
+    )
     theirs = {k: v for k, v in theirs.items() if np.isfinite(v)}
     parameters = dict(model.named_parameters())
     seen = set()
@@ -128,7 +133,10 @@ def check_gradients(model, archive, name):
         if ours is not None:
             seen.add(ours)
             close(parameters[ours].grad.norm().double(), np.float64(norm), rtol=2e-4, atol=2e-5)
-    for hyper, ours in (("_hyper_gate.weight", "gate.weight"), ("_hyper_bias.weight", "shift.weight")):
+    for hyper, ours in (
+        ("_hyper_gate.weight", "gate.weight"),
+        ("_hyper_bias.weight", "shift.weight"),
+    ):
         total = sum(v**2 for k, v in theirs.items() if k.endswith(hyper)) ** 0.5
         got = parameters[f"decoder.denoiser.{ours}"].grad.norm().double()
         close(got, np.float64(total), rtol=2e-4, atol=2e-5)
@@ -181,7 +189,10 @@ def test_constant_of_the_prior_is_right_unless_asked_for(golden, io, small):
     assert (build(False), build(True)) == ("normal", "pointcloud.dpm_normal")
     model = small("flow").eval()
     z = tensor(io["loss/flow_eval/z"])
-    close(model.prior.log_prob(z).value, io["loss/flow_eval/log_pw_correct"] - io["loss/flow_eval/delta_log_pw"])
+    close(
+        model.prior.log_prob(z).value,
+        io["loss/flow_eval/log_pw_correct"] - io["loss/flow_eval/delta_log_pw"],
+    )
     offset = model.prior.log_prob(z).value + model.prior.loss(z).total
     close(-offset, np.full(4, io["loss/constant_offset_reference_minus_correct"]))
 
@@ -189,13 +200,31 @@ def test_constant_of_the_prior_is_right_unless_asked_for(golden, io, small):
 def test_pt_file_with_its_arguments(golden, tmp_path):
     archive = arrays(golden / "small_state.npz")
     state = {k: tensor(archive[k]) for k in archive}
-    args = argparse.Namespace(model="flow", kl_weight=0.01, residual=False, flexibility=0.5, categories=["airplane"], scale_mode="shape_bbox", sample_num_points=64, dataset_path="x.hdf5")
-    torch.save({"args": args, "state_dict": state, "others": {"optimizer": {}, "scheduler": {}}}, tmp_path / "GEN.pt")
+    args = argparse.Namespace(
+        model="flow",
+        kl_weight=0.01,
+        residual=False,
+        flexibility=0.5,
+        categories=["airplane"],
+        scale_mode="shape_bbox",
+        sample_num_points=64,
+        dataset_path="x.hdf5",
+    )
+    torch.save(
+        {"args": args, "state_dict": state, "others": {"optimizer": {}, "scheduler": {}}},
+        tmp_path / "GEN.pt",
+    )
     spec = DpmImporter()(tmp_path / "GEN.pt").spec
     assert spec["model"]["loss"]["kl_weight"] == 0.01
     assert spec["model"]["decoder"]["denoiser"]["residual"] is False
     assert spec["model"]["decoder"]["sampler"]["flexibility"] == 0.5
-    assert spec["data"] == {"type": "pointcloud.hdf5", "path": "x.hdf5", "categories": ["airplane"], "points": 64, "scale": "shape_bbox"}
+    assert spec["data"] == {
+        "type": "pointcloud.hdf5",
+        "path": "x.hdf5",
+        "categories": ["airplane"],
+        "points": 64,
+        "scale": "shape_bbox",
+    }
 
 
 class Payload:

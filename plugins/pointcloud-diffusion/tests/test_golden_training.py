@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from dpm_restatement import FlowVae
+
 from corekit.interfaces.draws import GivenDraws
 from corekit.interfaces.records import Batch
 from corekit.train.lr_schedules import linear_decay
 from corekit.train.optimizers import adam
-from dpm_restatement import FlowVae
 
 
 def tensor(array):
@@ -23,7 +24,11 @@ def rebuilt(golden, path):
     """The full-size weights and inputs by the recipe of the golden README."""
     full = arrays(golden / "full_loss.npz")
     shapes = dict(_full_shapes())
-    keys = [k for k in full["state_keys"].tolist() if "var_sched" not in k and "num_batches_tracked" not in k]
+    keys = [
+        k
+        for k in full["state_keys"].tolist()
+        if "var_sched" not in k and "num_batches_tracked" not in k
+    ]
     state = {}
     for i, key in enumerate(sorted(keys)):
         n = np.random.RandomState(int(full["recipe_base"]) + i).standard_normal(shapes[key])
@@ -61,7 +66,9 @@ def _full_shapes():
     for i in range(14):
         for place, a in ((0, 128), (2, 256), (4, 256)):
             yield from _linear(f"flow.chain.{i}.net_s_t.{place}", a, 256)
-    for i, (a, b) in enumerate([(3, 128), (128, 256), (256, 512), (512, 256), (256, 128), (128, 3)]):
+    for i, (a, b) in enumerate(
+        [(3, 128), (128, 256), (256, 512), (512, 256), (256, 128), (128, 3)]
+    ):
         name = f"diffusion.net.layers.{i}"
         yield from _linear(f"{name}._layer", a, b)
         yield f"{name}._hyper_bias.weight", (b, 259)
@@ -73,7 +80,9 @@ def _linear(name, a, b):
 
 
 def _norm(name, n):
-    yield from {f"{name}.{k}": (n,) for k in ("weight", "bias", "running_mean", "running_var")}.items()
+    yield from {
+        f"{name}.{k}": (n,) for k in ("weight", "bias", "running_mean", "running_var")
+    }.items()
 
 
 @pytest.mark.slow
@@ -86,7 +95,9 @@ def test_full_size_loss(golden, tmp_path, load_reference, kind, mode):
     draws = GivenDraws(
         {
             "z": tensor(np.random.RandomState(20001).standard_normal((2, 256)).astype(np.float32)),
-            "eps": tensor(np.random.RandomState(20002).standard_normal((2, 2048, 3)).astype(np.float32)),
+            "eps": tensor(
+                np.random.RandomState(20002).standard_normal((2, 2048, 3)).astype(np.float32)
+            ),
             "t": tensor(full["t"]) - 1,
         }
     )
@@ -106,7 +117,9 @@ def test_full_size_loss(golden, tmp_path, load_reference, kind, mode):
     if name == "flow_eval":
         wide = model.double()
         terms = wide(Batch(x.double()), draws=_again(full))
-        assert terms.total.mean().item() == pytest.approx(float(full["flow_eval_f64/total"]), rel=1e-7)  # its tables are float32
+        assert terms.total.mean().item() == pytest.approx(
+            float(full["flow_eval_f64/total"]), rel=1e-7
+        )  # its tables are float32
 
 
 def _again(full):
@@ -121,12 +134,18 @@ def ten_steps(model, trace, x, *, dtype):
     """Train with the draws of the trace; returns losses, gradient norms and learning rates."""
     model = model.to(dtype).train()
     optimizer = adam(lr=2e-3)(model.parameters())
-    schedule = linear_decay(start=int(trace["sched_start"]), end=int(trace["sched_end"]), end_lr=float(trace["end_lr"]))
+    schedule = linear_decay(
+        start=int(trace["sched_start"]), end=int(trace["sched_end"]), end_lr=float(trace["end_lr"])
+    )
     losses, norms, rates = [], [], []
     for step in range(10):
         rate = schedule(step, 2e-3)
         optimizer.param_groups[0]["lr"] = rate
-        given = {"t": tensor(trace["t"][step]) - 1, "z": tensor(trace["eps_z"][step]), "eps": tensor(trace["e_rand"][step])}
+        given = {
+            "t": tensor(trace["t"][step]) - 1,
+            "z": tensor(trace["eps_z"][step]),
+            "eps": tensor(trace["e_rand"][step]),
+        }
         loss = model(Batch(x.to(dtype)), draws=GivenDraws(given)).total.mean()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), float(trace["max_grad_norm"]))

@@ -10,7 +10,9 @@ def _component(kind: str, name: str, spec: str, target: str, summary: str) -> Co
         kind,
         f"pointcloud.{name}",
         spec=f"corekit_pointcloud_diffusion.specs:{spec}",
-        target=target if target.startswith("corekit.") else f"corekit_pointcloud_diffusion.{target}",
+        target=target
+        if target.startswith("corekit.")
+        else f"corekit_pointcloud_diffusion.{target}",
         summary=summary,
     )
 
@@ -19,20 +21,60 @@ def _component(kind: str, name: str, spec: str, target: str, summary: str) -> Co
 def corekit_components() -> list[Component]:
     """What this package offers."""
     return [
-        _component("encoder", "pointnet", "PointNetSpec", "encoder:PointNetEncoder",
-                   "order-free features of points, then mean and log-variance"),
-        _component("denoiser", "pointwise", "PointwiseSpec", "denoiser:PointwiseNet",
-                   "one gated perceptron for every point"),
-        _component("noise_schedule", "variance_schedule", "VarianceScheduleSpec",
-                   "schedule:VarianceSchedule", "literal linear betas, 200 steps to 0.05"),
-        _component("prior", "dpm_normal", "DpmNormalSpec", "reference:DpmNormal",
-                   "standard normal with the reference's wrong loss constant (parity)"),
-        _component("dataset", "hdf5", "Hdf5Spec", "corekit.data.hdf5:Hdf5PointClouds",
-                   "point clouds of an HDF5 file: group, split, array"),
-        _component("metric", "chamfer", "ChamferSpec", "metrics:Chamfer",
-                   "Chamfer distance of reconstructions to their own shape and to another"),
-        _component("metric", "one_nna", "OneNnaSpec", "metrics:OneNna",
-                   "1-nearest-neighbour accuracy with chance, ceiling and floor"),
-        _component("importer", "dpm", "DpmImporterSpec", "importer:DpmImporter",
-                   "checkpoints of diffusion-point-cloud: FlowVAE, GaussianVAE, AutoEncoder"),
+        _component(
+            "encoder",
+            "pointnet",
+            "PointNetSpec",
+            "encoder:PointNetEncoder",
+            "order-free features of points, then mean and log-variance",
+        ),
+        _component(
+            "denoiser",
+            "pointwise",
+            "PointwiseSpec",
+            "denoiser:PointwiseNet",
+            "one gated perceptron for every point",
+        ),
+        _component(
+            "noise_schedule",
+            "variance_schedule",
+            "VarianceScheduleSpec",
+            "schedule:VarianceSchedule",
+            "literal linear betas, 200 steps to 0.05",
+        ),
+        _component(
+            "prior",
+            "dpm_normal",
+            "DpmNormalSpec",
+            "reference:DpmNormal",
+            "standard normal with the reference's wrong loss constant (parity)",
+        ),
+        _component(
+            "dataset",
+            "hdf5",
+            "Hdf5Spec",
+            "corekit.data.hdf5:Hdf5PointClouds",
+            "point clouds of an HDF5 file: group, split, array",
+        ),
+        _component(
+            "metric",
+            "chamfer",
+            "ChamferSpec",
+            "metrics:Chamfer",
+            "Chamfer distance of reconstructions to their own shape and to another",
+        ),
+        _component(
+            "metric",
+            "one_nna",
+            "OneNnaSpec",
+            "metrics:OneNna",
+            "1-nearest-neighbour accuracy with chance, ceiling and floor",
+        ),
+        _component(
+            "importer",
+            "dpm",
+            "DpmImporterSpec",
+            "importer:DpmImporter",
+            "checkpoints of diffusion-point-cloud: FlowVAE, GaussianVAE, AutoEncoder",
+        ),
     ]

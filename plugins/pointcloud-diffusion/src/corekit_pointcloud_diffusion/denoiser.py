@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -64,18 +65,24 @@ class PointwiseNet(Denoiser):
     ) -> None:
         super().__init__()
         if len(event_shape) != 2:
-            raise ShapeError(f"PointwiseNet: the event must be (points, dimensions), got {event_shape}.")
+            raise ShapeError(
+                f"PointwiseNet: the event must be (points, dimensions), got {event_shape}."
+            )
         dimensions = event_shape[1]
         if out_channels not in (None, dimensions):
-            raise ShapeError(f"PointwiseNet: out_channels must be {dimensions}, got {out_channels}.")
+            raise ShapeError(
+                f"PointwiseNet: out_channels must be {dimensions}, got {out_channels}."
+            )
         if time not in ("sinusoidal", "beta"):
             raise UsageError(f"PointwiseNet: time must be 'sinusoidal' or 'beta', got {time!r}.")
         self.event_shape, self.predicts = tuple(event_shape), predicts
         self.condition_shapes = {k: v for k, v in (condition_shapes or {}).items() if k == "vector"}
         self.residual, self.time = residual, time
         widths = (dimensions, *hidden, dimensions)
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths, widths[1:], strict=False))
-        context = (32 if time == "sinusoidal" else 3) + sum(v[0] for v in self.condition_shapes.values())
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
+        context = (32 if time == "sinusoidal" else 3) + sum(
+            v[0] for v in self.condition_shapes.values()
+        )
         # The gates and the shifts of all layers are two matrices: one product each per call.
         self.gate = nn.Linear(context, sum(widths[1:]))
         self.shift = nn.Linear(context, sum(widths[1:]), bias=False)
@@ -85,7 +92,8 @@ class PointwiseNet(Denoiser):
     ) -> Tensor:
         context = self._embed(level).to(x_t.dtype)
         if self.condition_shapes:
-            context = torch.cat([context, condition.vector.to(x_t.dtype)], dim=1)  # (B, context)
+            z = Condition.vector_of(condition, "PointwiseNet")
+            context = torch.cat([context, z.to(x_t.dtype)], dim=1)  # (B, context)
         folded = self._fold(context)
         if x_t.device.type == "cpu" and torch.get_num_threads() == 1:
             y = torch.stack([self._tiled(x, i, folded) for i, x in enumerate(x_t)])
@@ -95,12 +103,13 @@ class PointwiseNet(Denoiser):
 
     def _fold(self, context: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Weight ``(B, out, in)`` and bias ``(B, out)`` of every layer, gates folded in."""
-        sizes = [layer.out_features for layer in self.layers]
+        layers: list[Any] = list(self.layers)
+        sizes = [layer.out_features for layer in layers]
         gates = torch.sigmoid(self.gate(context)).split(sizes, dim=1)
         shifts = self.shift(context).split(sizes, dim=1)
         return [
             (gate.unsqueeze(2) * layer.weight, torch.addcmul(shift, gate, layer.bias))
-            for layer, gate, shift in zip(self.layers, gates, shifts, strict=True)
+            for layer, gate, shift in zip(layers, gates, shifts, strict=True)
         ]
 
     @staticmethod
@@ -126,11 +135,14 @@ class PointwiseNet(Denoiser):
         """What the network is told about the noise level, ``(B, 32)`` or ``(B, 3)``."""
         if self.time == "beta":
             if level.beta is None:
-                raise UsageError("PointwiseNet: time='beta' must have a schedule of betas. Use 'sinusoidal'.")
+                raise UsageError(
+                    "PointwiseNet: time='beta' must have a schedule of betas. Use 'sinusoidal'."
+                )
             beta = level.beta.unsqueeze(1)
             return torch.cat([beta, beta.sin(), beta.cos()], dim=1)
         frequencies = torch.exp(
-            torch.arange(16, device=level.time.device, dtype=level.time.dtype) * (-math.log(10_000) / 16)
+            torch.arange(16, device=level.time.device, dtype=level.time.dtype)
+            * (-math.log(10_000) / 16)
         )
         angles = 1000 * level.time.unsqueeze(1) * frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=1)

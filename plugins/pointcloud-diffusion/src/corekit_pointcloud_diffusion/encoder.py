@@ -1,7 +1,8 @@
 """The PointNet encoder."""
 
 from collections.abc import Sequence
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -56,9 +57,13 @@ class PointNetEncoder(Encoder):
     ) -> None:
         super().__init__()
         if len(event_shape) != 2:
-            raise ShapeError(f"PointNetEncoder: the event must be (points, dimensions), got {event_shape}.")
+            raise ShapeError(
+                f"PointNetEncoder: the event must be (points, dimensions), got {event_shape}."
+            )
         if posterior not in ("gaussian", "point"):
-            raise UsageError(f"PointNetEncoder: posterior must be 'gaussian' or 'point', got {posterior!r}.")
+            raise UsageError(
+                f"PointNetEncoder: posterior must be 'gaussian' or 'point', got {posterior!r}."
+            )
         self.event_shape = tuple(event_shape)
         self.latent_shape = (latent_dim,)
         self.kind = Likelihood.EXACT if posterior == "gaussian" else Likelihood.NONE
@@ -73,8 +78,8 @@ class PointNetEncoder(Encoder):
     def _forward(self, x: Tensor, condition: Condition | None) -> Posterior:
         if self.training and x.shape[0] == 1:
             raise ShapeError(
-                "PointNetEncoder: a training batch must have at least 2 rows for its batch normalisation, "
-                "got 1. Use a larger batch_size, or eval mode."
+                "PointNetEncoder: a training batch must have at least 2 rows for its batch "
+                "normalisation, got 1. Use a larger batch_size, or eval mode."
             )
         pooled = self._pooled(x)  # (B, widths[-1])
         mu = self.mu(pooled)
@@ -82,7 +87,8 @@ class PointNetEncoder(Encoder):
 
     def _pooled(self, x: Tensor) -> Tensor:
         """The maximum over the points of each cloud of their features."""
-        *layers, linear, norm = self.points
+        points: Any = self.points
+        *layers, linear, norm = points
         h = x.reshape(-1, x.shape[-1])  # (B * N, dimensions)
         for layer in layers:
             h = layer(h)
@@ -94,6 +100,6 @@ class PointNetEncoder(Encoder):
 def _layers(widths: Sequence[int]) -> nn.Sequential:
     """Linear, batch norm, ReLU for each pair of widths."""
     layers: list[nn.Module] = []
-    for i, o in zip(widths, widths[1:], strict=False):
+    for i, o in pairwise(widths):
         layers += [nn.Linear(i, o), nn.BatchNorm1d(o), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)

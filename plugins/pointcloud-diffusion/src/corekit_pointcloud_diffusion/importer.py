@@ -35,7 +35,7 @@ class DpmImporter(Importer):
     variance schedule is rebuilt from the spec; its tables in the file are compared and dropped.
 
     Args:
-        model: "flow", "gaussian" or "autoencoder"; "auto" tells them apart by weights and arguments.
+        model: "flow", "gaussian" or "autoencoder"; "auto" tells by weights and arguments.
         reference_constant: Keep the reference's wrong constant in the loss of the prior.
         residual: Whether the denoiser adds its input, where the file does not say.
         data_path: The data set named in the spec, where the file does not say.
@@ -57,21 +57,27 @@ class DpmImporter(Importer):
     def __call__(self, path: Path) -> Imported:
         """The spec and the weights in a ``.pt`` or ``.npz`` file."""
         state, options = _read(path)
-        missing = [k for k in ("encoder.conv1.weight", "diffusion.var_sched.betas") if k not in state]
+        missing = [
+            k for k in ("encoder.conv1.weight", "diffusion.var_sched.betas") if k not in state
+        ]
         if missing:
             raise CheckpointError(
-                f"{path}: must be a checkpoint of diffusion-point-cloud, got no '{missing[0]}' in it. "
-                f"It has: {', '.join(list(state)[:4])} ..."
+                f"{path}: must be a checkpoint of diffusion-point-cloud, got no '{missing[0]}' in "
+                f"it. It has: {', '.join(list(state)[:4])} ..."
             )
         if any(k.endswith("weight_orig") for k in state):
-            raise CheckpointError(f"{path}: must be without spectral norm, got spectral-norm weights.")
+            raise CheckpointError(
+                f"{path}: must be without spectral norm, got spectral-norm weights."
+            )
         kind = self._kind(path, state, options)
         weights, used = _weights(state, kind)
         dropped = tuple(k for k in state if k not in used)
         tables = [k for k in dropped if k.startswith(_ELSEWHERE)]
         notes = [f"{len(tables)} tables of the variance schedule are rebuilt from the spec."]
         if len(tables) < len(dropped):
-            notes.append(f"{len(dropped) - len(tables)} keys have no use in a model of kind '{kind}'.")
+            notes.append(
+                f"{len(dropped) - len(tables)} keys have no use in a model of kind '{kind}'."
+            )
         return Imported(self._spec(state, options, kind), weights, dropped, tuple(notes))
 
     def _kind(self, path: Path, state: Mapping[str, Tensor], options: Mapping[str, Any]) -> str:
@@ -82,21 +88,33 @@ class DpmImporter(Importer):
             return "flow"
         if not options:
             raise CheckpointError(
-                f"{path}: must say what it is, got weights of a GaussianVAE or an AutoEncoder and no arguments. "
-                "Add --set model=gaussian or --set model=autoencoder."
+                f"{path}: must say what it is, got weights of a GaussianVAE or an AutoEncoder and "
+                "no arguments. Add --set model=gaussian or --set model=autoencoder."
             )
         return "gaussian" if "kl_weight" in options else "autoencoder"
 
-    def _spec(self, state: Mapping[str, Tensor], options: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    def _spec(
+        self, state: Mapping[str, Tensor], options: Mapping[str, Any], kind: str
+    ) -> dict[str, Any]:
         latent_dim = state["encoder.fc3_m.weight"].shape[0]
-        base: dict[str, Any] = {"type": "pointcloud.dpm_normal" if self.reference_constant else "normal"}
+        base: dict[str, Any] = {
+            "type": "pointcloud.dpm_normal" if self.reference_constant else "normal"
+        }
         priors = {"autoencoder": None, "gaussian": base, "flow": _flow_prior(state, base)}
         posterior = "point" if kind == "autoencoder" else "gaussian"
         categories = options.get("categories", "all")
-        elbo = {"type": "weighted_elbo", "kl_weight": float(options.get("kl_weight", 1e-3)), "kl": "monte_carlo"}
+        elbo = {
+            "type": "weighted_elbo",
+            "kl_weight": float(options.get("kl_weight", 1e-3)),
+            "kl": "monte_carlo",
+        }
         model = {
             "type": "latent",
-            "encoder": {"type": "pointcloud.pointnet", "latent_dim": latent_dim, "posterior": posterior},
+            "encoder": {
+                "type": "pointcloud.pointnet",
+                "latent_dim": latent_dim,
+                "posterior": posterior,
+            },
             "prior": priors[kind],
             "decoder": {
                 "type": "diffusion",
@@ -107,14 +125,19 @@ class DpmImporter(Importer):
                 },
                 "schedule": _schedule(state["diffusion.var_sched.betas"]),
                 "loss": {"type": "ddpm.mse"},
-                "sampler": {"type": "ancestral", "flexibility": float(options.get("flexibility", 0.0))},
+                "sampler": {
+                    "type": "ancestral",
+                    "flexibility": float(options.get("flexibility", 0.0)),
+                },
             },
             "loss": elbo,
         }
-        data = {
+        data: dict[str, Any] = {
             "type": "pointcloud.hdf5",
             "path": str(options.get("dataset_path", self.data_path)),
-            "categories": categories if categories == "all" or "all" in categories else list(categories),
+            "categories": categories
+            if categories == "all" or "all" in categories
+            else list(categories),
             "points": int(options.get("sample_num_points", 2048)),
             "scale": options.get("scale_mode") or "shape_unit",
         }
@@ -133,13 +156,22 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: must be a file, got none of that name.") from error
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        ValueError,
+        EOFError,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{path}: must be a .pt file of tensors and plain arguments, or an .npz file of arrays, got: {reason}"
+            f"{path}: must be a .pt file of tensors and plain arguments, or an .npz file of "
+            f"arrays, got: {reason}"
         ) from error
     if not isinstance(loaded, dict):
-        raise CheckpointError(f"{path}: must hold a dict with 'state_dict', got a {type(loaded).__name__}.")
+        raise CheckpointError(
+            f"{path}: must hold a dict with 'state_dict', got a {type(loaded).__name__}."
+        )
     options = loaded.get("args", {})
     state = loaded.get("state_dict", loaded)
     return dict(state), vars(options) if isinstance(options, argparse.Namespace) else dict(options)
@@ -154,7 +186,9 @@ def _weights(state: Mapping[str, Tensor], kind: str) -> tuple[dict[str, Tensor],
         if name is None or name.startswith(_UNUSED[kind]):
             continue
         used.add(key)
-        ours[name] = value.squeeze(-1) if key.startswith("encoder.conv") and value.ndim == 3 else value
+        ours[name] = (
+            value.squeeze(-1) if key.startswith("encoder.conv") and value.ndim == 3 else value
+        )
     layers = sorted({int(k.split(".")[3]) for k in state if k.startswith("diffusion.net.layers.")})
     for hyper, name in _HYPER.items():
         keys = [f"diffusion.net.layers.{i}.{hyper}" for i in layers]
@@ -169,8 +203,8 @@ def _renamed(key: str) -> str | None:
     if part == "encoder":
         layer, field = rest.split(".")
         if layer.startswith(("conv", "bn")):
-            place = 3 * (int(layer.lstrip("convbn")) - 1) + layer.startswith("bn")
-            return f"encoder.points.{place}.{field}"
+            number = int(layer.removeprefix("conv").removeprefix("bn"))
+            return f"encoder.points.{3 * (number - 1) + layer.startswith('bn')}.{field}"
         stem, _, head = layer.rpartition("_")
         return f"encoder.{'mu' if head == 'm' else 'log_var'}.{_HEAD[stem]}.{field}"
     if part == "flow":
@@ -187,17 +221,34 @@ def _flow_prior(state: Mapping[str, Tensor], base: Mapping[str, Any]) -> dict[st
     if not depth:
         return None
     if depth % 2:
-        raise CheckpointError(f"DpmImporter: the flow must have an even number of couplings, got {depth}.")
+        raise CheckpointError(
+            f"DpmImporter: the flow must have an even number of couplings, got {depth}."
+        )
     hidden = state["flow.chain.0.net_s_t.0.weight"].shape[0]
     coupling = {"type": "realnvp.affine_coupling", "hidden": hidden, "scale": "sigmoid2"}
     of = [{**coupling, "swap": True}, {**coupling, "swap": False}]
-    return {"type": "flow", "base": dict(base), "bijector": {"type": "repeat", "times": depth // 2, "of": of}}
+    return {
+        "type": "flow",
+        "base": dict(base),
+        "bijector": {"type": "repeat", "times": depth // 2, "of": of},
+    }
 
 
 def _schedule(betas: Tensor) -> dict[str, Any]:
     """The literal linear schedule that made these tables (index 0 is padding)."""
     table = betas[1:].double()
-    start, end = (float(f"{v:.6g}") for v in (table[0].item(), table[-1].item()))  # as typed, not as float32
-    if not torch.allclose(table, torch.linspace(start, end, len(table), dtype=torch.float64), rtol=1e-5, atol=1e-9):
-        raise CheckpointError("DpmImporter: the betas must be in equal steps, got another schedule.")
-    return {"type": "pointcloud.variance_schedule", "steps": len(table), "beta_start": start, "beta_end": end}
+    start, end = (
+        float(f"{v:.6g}") for v in (table[0].item(), table[-1].item())
+    )  # as typed, not as float32
+    if not torch.allclose(
+        table, torch.linspace(start, end, len(table), dtype=torch.float64), rtol=1e-5, atol=1e-9
+    ):
+        raise CheckpointError(
+            "DpmImporter: the betas must be in equal steps, got another schedule."
+        )
+    return {
+        "type": "pointcloud.variance_schedule",
+        "steps": len(table),
+        "beta_start": start,
+        "beta_end": end,
+    }

@@ -25,14 +25,15 @@ def max_of_norm(h: Tensor, linear: nn.Linear, norm: nn.BatchNorm1d) -> Tensor:
     normed = (top - mean) * torch.rsqrt(var + norm.eps)
     with torch.no_grad():
         rows = h.shape[0] * h.shape[1]
-        norm.running_mean.lerp_(mean * sign, norm.momentum)
-        norm.running_var.lerp_(var * (rows / (rows - 1)), norm.momentum)
-        norm.num_batches_tracked.add_(1)
+        tracked: Any = norm  # its statistics and momentum are not None here
+        tracked.running_mean.lerp_(mean * sign, tracked.momentum)
+        tracked.running_var.lerp_(var * (rows / (rows - 1)), tracked.momentum)
+        tracked.num_batches_tracked.add_(1)
     return normed * (norm.weight * sign) + norm.bias
 
 
 class _MaxAndMoments(torch.autograd.Function):
-    """(max_i y, mean y, var y) of y = W h + b: maxima ``(B, C)``, moments over all rows ``(C,)``."""
+    """(max_i y, mean y, var y) of y = W h + b: maxima ``(B, C)``, moments of all rows ``(C,)``."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,7 +42,10 @@ class _MaxAndMoments(torch.autograd.Function):
             y = nn.functional.linear(clouds, weight, bias)  # (k, N, C)
             top, place = y.max(1)
             variance, mean = torch.var_mean(y, 1, correction=0)
-            tops.append(top), places.append(place), means.append(mean), variances.append(variance)
+            tops.append(top)
+            places.append(place)
+            means.append(mean)
+            variances.append(variance)
         between, mean = torch.var_mean(torch.cat(means), 0, correction=0)
         variance = torch.cat(variances).mean(0) + between
         ctx.save_for_backward(h, weight, bias, torch.cat(places), mean)

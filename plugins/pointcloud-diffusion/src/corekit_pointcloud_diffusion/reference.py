@@ -37,6 +37,8 @@ def dpm_truncated_normal(draws: Tensor, bound: float = 2.0) -> Tensor:
     Shape: draws ``(..., 4)``; result ``(...)``.
     """
     if draws.shape[-1] != 4:
-        raise ShapeError(f"dpm_truncated_normal: draws must have shape (..., 4), got {tuple(draws.shape)}.")
+        raise ShapeError(
+            f"dpm_truncated_normal: draws must have shape (..., 4), got {tuple(draws.shape)}."
+        )
     first = (draws.abs() < bound).to(torch.int8).argmax(-1, keepdim=True)
     return draws.gather(-1, first).squeeze(-1)

@@ -16,7 +16,9 @@ ScaleMode = Literal["global_unit", "shape_unit", "shape_bbox", "shape_half", "sh
 
 def _check_cloud(who: str, event_shape: Shape) -> None:
     if len(event_shape) != 2:
-        raise ShapeError(f"{who}: the event must be (points, dimensions), got {tuple(event_shape)}.")
+        raise ShapeError(
+            f"{who}: the event must be (points, dimensions), got {tuple(event_shape)}."
+        )
 
 
 class PointNetSpec(Spec):
@@ -51,7 +53,9 @@ class PointwiseSpec(Spec):
     time: Literal["sinusoidal", "beta"] = Field(
         "sinusoidal", description="time features: sinusoids of the time, or the reference's beta"
     )
-    predicts: Literal["eps", "x_0", "v", "velocity"] = Field("eps", description="what the output is")
+    predicts: Literal["eps", "x_0", "v", "velocity"] = Field(
+        "eps", description="what the output is"
+    )
 
     def shape(
         self, event_shape: Shape, condition_shapes: Mapping[str, Shape], out_channels: int
@@ -67,7 +71,9 @@ class VarianceScheduleSpec(Spec):
     steps: int = Field(200, ge=1, description="number of noise levels T")
     beta_start: float = Field(1e-4, ge=0, lt=1, description="first beta")
     beta_end: float = Field(0.05, gt=0, lt=1, description="last beta")
-    zero_terminal_snr: bool = Field(False, description="rescale so that the last level is pure noise")
+    zero_terminal_snr: bool = Field(
+        False, description="rescale so that the last level is pure noise"
+    )
 
 
 class DpmNormalSpec(Spec):
@@ -85,7 +91,9 @@ class Hdf5Spec(Spec):
     categories: tuple[str, ...] | Literal["all"] = Field("all", description="group names, or 'all'")
     points: int = Field(2048, ge=1, description="points of one example")
     scale: ScaleMode = Field("shape_unit", description="how clouds are centred and scaled")
-    resample: bool = Field(True, description="draw the points anew at each visit; else the first ones")
+    resample: bool = Field(
+        True, description="draw the points anew at each visit; else the first ones"
+    )
     dimensions: int = Field(3, ge=1, description="coordinates of a point")
     stats: Literal["train", "all"] = Field(
         "train", description="splits that the scale of 'global_unit' is computed from"
@@ -99,8 +107,9 @@ class Hdf5Spec(Spec):
         """The file is there."""
         if not os.path.isfile(self.path):
             raise DataError(
-                f"pointcloud.hdf5: path must name a file, got '{self.path}' (looked in {os.getcwd()}). "
-                "Give the path from the current directory, or --set data.path=FILE."
+                f"pointcloud.hdf5: path must name a file, got '{self.path}' "
+                f"(looked in {os.getcwd()}). Give the path from the current directory, "
+                "or --set data.path=FILE."
             )
 
 
@@ -118,7 +127,9 @@ class OneNnaSpec(Spec):
         "shape_bbox", description="how each cloud is normalised before it is compared"
     )
     subsets: int = Field(20, ge=1, description="subsets for mean and sd")
-    points: int | None = Field(None, ge=1, description="points compared per cloud; all if not given")
+    points: int | None = Field(
+        None, ge=1, description="points compared per cloud; all if not given"
+    )
 
 
 class DpmImporterSpec(Spec):
@@ -131,7 +142,9 @@ class DpmImporterSpec(Spec):
     reference_constant: bool = Field(
         False, description="keep the reference's wrong constant in the loss of the prior"
     )
-    residual: bool = Field(True, description="the denoiser adds its input, where the file is silent")
+    residual: bool = Field(
+        True, description="the denoiser adds its input, where the file is silent"
+    )
     data_path: str = Field(
         "data/shapenet.hdf5", description="data set named in the spec, where the file is silent"
     )

@@ -1,6 +1,6 @@
 """Affine coupling layers (RealNVP)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -74,8 +74,9 @@ class AffineCoupling(Bijector):
             kept + (context_shape[0] if context_shape else 0), hidden, 2 * moved, len(event_shape)
         )
         if scale == "exp":  # a new layer is the identity
-            nn.init.zeros_(self.conditioner[-1].weight)
-            nn.init.zeros_(self.conditioner[-1].bias)
+            last: Any = self.conditioner[-1]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         kept, moved = self._split(x)
@@ -108,21 +109,30 @@ class AffineCoupling(Bijector):
     def _check_arguments(self, scale: str, max_log_scale: float) -> None:
         if len(self.event_shape) not in (1, 3) or self.event_shape[0] < 2:
             raise ShapeError(
-                "AffineCoupling: event_shape must be (features,) or (channels, height, width) with at "
-                f"least 2 features or channels to split, got {self.event_shape}."
+                "AffineCoupling: event_shape must be (features,) or (channels, height, width) with "
+                f"at least 2 features or channels to split, got {self.event_shape}."
             )
         if self.context_shape is not None and len(self.context_shape) != 1:
-            raise ShapeError(f"AffineCoupling: context_shape must be (features,), got {self.context_shape}.")
+            raise ShapeError(
+                f"AffineCoupling: context_shape must be (features,), got {self.context_shape}."
+            )
         if scale not in ("exp", "sigmoid2"):
             raise UsageError(f"AffineCoupling: scale must be 'exp' or 'sigmoid2', got {scale!r}.")
         if not max_log_scale > 0:
-            raise UsageError(f"AffineCoupling: max_log_scale must be positive, got {max_log_scale}.")
+            raise UsageError(
+                f"AffineCoupling: max_log_scale must be positive, got {max_log_scale}."
+            )
 
 
 def _conditioner(features: int, hidden: int, out_features: int, event_dims: int) -> nn.Sequential:
     """Two hidden layers: linear for vectors; 3x3, 1x1, 3x3 convolutions for pictures."""
+    layers: tuple[nn.Module, nn.Module, nn.Module]
     if event_dims == 1:
-        layers = (nn.Linear(features, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, out_features))
+        layers = (
+            nn.Linear(features, hidden),
+            nn.Linear(hidden, hidden),
+            nn.Linear(hidden, out_features),
+        )
     else:
         layers = (
             nn.Conv2d(features, hidden, 3, padding=1),

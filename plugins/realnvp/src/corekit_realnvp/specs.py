@@ -17,7 +17,8 @@ class AffineCouplingSpec(Spec):
     hidden: int = Field(256, ge=1, description="width of the two hidden layers of the conditioner")
     scale: Literal["exp", "sigmoid2"] = Field(
         "exp",
-        description="scale map: exp of a bounded log-scale, or sigmoid(s + 2), which only contracts",
+        description="scale map: exp of a bounded log-scale, or sigmoid(s + 2), "
+        "which only contracts",
     )
     max_log_scale: float = Field(2.0, gt=0, description="bound on |log scale| of 'exp', nats")
 
@@ -25,7 +26,7 @@ class AffineCouplingSpec(Spec):
         """The shape is kept; there must be two features or channels to split."""
         if len(event_shape) not in (1, 3) or event_shape[0] < 2:
             raise ShapeError(
-                "realnvp.affine_coupling: the event must be (features,) or (channels, height, width) "
-                f"with at least 2 features or channels to split, got {tuple(event_shape)}."
+                "realnvp.affine_coupling: the event must be (features,) or (channels, height, "
+                f"width) with at least 2 features or channels to split, got {tuple(event_shape)}."
             )
         return event_shape
