@@ -21,9 +21,12 @@ def test_a_generator_gives_the_same_numbers_again():
     assert a.dtype == torch.float64
 
 
-def test_half_precision_sees_the_noise_of_single_precision():
-    single = Draws(torch.Generator().manual_seed(0)).normal("z", (8,), torch.empty(0))
-    half = Draws(torch.Generator().manual_seed(0)).normal("z", (8,), torch.empty(0).bfloat16())
+@pytest.mark.parametrize("method", ["normal", "uniform"])
+def test_half_precision_sees_the_noise_of_single_precision(method):
+    def draw(like):
+        return getattr(Draws(torch.Generator().manual_seed(0)), method)("z", (64,), like)
+
+    single, half = draw(torch.empty(0)), draw(torch.empty(0).bfloat16())
     assert torch.equal(half, single.bfloat16())
 
 

@@ -7,9 +7,12 @@ import torch
 
 from corekit.build import build
 from corekit.checkpoint import load, load_model, read
+from corekit.data.loading import Loader, fixed_batches
 from corekit.errors import DivergedError, UsageError
-from corekit.spec import run_spec
+from corekit.interfaces.draws import Draws, seed_of
+from corekit.interfaces.records import Batch, LossTerms
 from corekit.train.ema import Ema
+from corekit.train.heldout import heldout_loss
 from corekit.train.lr_schedules import constant, linear_decay
 from corekit.train.meter import Meter
 from corekit.train.run_folder import RunFolder, default_run
@@ -39,8 +42,6 @@ def test_training_lowers_the_loss_and_logs_terms_with_units(make_spec, tmp_path)
 
 
 def test_held_out_loss_is_the_same_when_asked_again(make_spec, tmp_path):
-    from corekit.train.heldout import heldout_loss
-
     trainer = Trainer(make_spec(), tmp_path / "run", quiet=True)
     trainer.model.eval()
     values = [
@@ -51,9 +52,6 @@ def test_held_out_loss_is_the_same_when_asked_again(make_spec, tmp_path):
 
 
 def test_one_step_equals_plain_torch(make_spec, tmp_path):
-    from corekit.data.loading import Loader
-    from corekit.interfaces.draws import Draws, seed_of
-
     spec = make_spec(ema=None)
     trainer = Trainer(spec, tmp_path / "run", quiet=True)
     torch.manual_seed(seed_of(0, "weights"))
@@ -71,37 +69,45 @@ def test_one_step_equals_plain_torch(make_spec, tmp_path):
         )
 
 
-def test_accumulation_weighs_a_short_last_part_by_its_rows(make_spec, tree, tmp_path):
-    """Without batch statistics, 7 rows in parts of 3, 3 and 1 give the gradient of 7 rows."""
-    norms = []
-    for accumulate in (1, 3):
-        spec = run_spec(
-            {**tree, "train": {**tree["train"], "accumulate": accumulate, "batch_size": 7}}
-        )
-        trainer = Trainer(spec, tmp_path / str(accumulate), quiet=True)
-        trainer.model.eval()  # batch norms use their running statistics: rows do not mix
-        batch = first_batch(trainer)
-        parts, rows = batch.split(accumulate), len(batch.x)
-        for part in parts:
-            given = given_for(part, trainer)
-            (trainer.model(part, draws=given).total.mean() * (len(part.x) / rows)).backward()
-        norms.append(
-            torch.cat([p.grad.flatten() for p in trainer.parameters if p.grad is not None])
-        )
-    torch.testing.assert_close(norms[0], norms[1], rtol=1e-4, atol=1e-6)
+class Linear(torch.nn.Module):
+    """A stand-in whose loss and gradient are known: total = sum of x times w."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, batch, draws=None):
+        return LossTerms(batch.x.flatten(1).sum(1) * self.w)
 
 
-def first_batch(trainer):
-    from corekit.data.loading import Loader
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_accumulation_weighs_a_short_last_part_by_its_rows(make_spec, tmp_path, accumulate):
+    """7 rows in parts of 3, 3 and 1 give the loss and the gradient of 7 rows."""
+    trainer = Trainer(make_spec(accumulate=accumulate), tmp_path / "run", quiet=True)
+    trainer.wrapped = Linear()
+    trainer.parameters = list(trainer.wrapped.parameters())
+    x = torch.randn(7, 16, 3)
+    values = trainer._step(Batch(x))
+    mean = x.sum((1, 2)).mean()
+    torch.testing.assert_close(values["loss"], mean)
+    torch.testing.assert_close(values["grad_norm"], mean.abs())
 
-    return next(iter(Loader(trainer.dataset.split("train"), 7, seed=0)))
+
+def test_held_out_loss_is_a_mean_over_examples_not_over_batches(make_spec, tmp_path):
+    trainer = Trainer(make_spec(batch_size=4), tmp_path / "run", quiet=True)  # 6 examples
+    found = heldout_loss(Linear(), trainer.dataset, trainer.train, trainer.device)
+    seed = seed_of(0, "heldout")
+    whole = next(iter(fixed_batches(trainer.dataset.split("val"), seed, 6)))
+    assert found.values["loss"] == pytest.approx(whole.x.sum((1, 2)).mean().item(), rel=1e-5)
 
 
-def given_for(part, trainer):
-    """Noise by row number, the same in any split of the batch."""
-    from corekit.interfaces.draws import RowDraws
-
-    return RowDraws(0, part.index.tolist())
+def test_schedules_move_with_the_steps(make_spec, tmp_path):
+    trainer = Trainer(make_spec(), tmp_path / "run", quiet=True)
+    batches = iter(Loader(trainer.dataset.split("train"), 7, seed=0))
+    for _ in range(4):
+        trainer._step(next(batches))
+    assert trainer.model.loss.beta.item() == pytest.approx(1e-2 * 3 / 15)
+    assert trainer.optimizer.param_groups[0]["lr"] == 1e-3
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_term(make_spec, tmp_path):

@@ -152,6 +152,11 @@ def test_half_precision_module_keeps_its_log_determinant_wide():
     layer = AffineCoupling((5,), hidden=6).bfloat16()
     z, logdet = layer(torch.randn(3, 5).bfloat16())
     assert (z.dtype, logdet.dtype) == (torch.bfloat16, torch.float32)
+    layer = random(AffineCoupling((40,), hidden=6, max_log_scale=3.0)).bfloat16()
+    x = torch.randn(8, 40).bfloat16()
+    raw = layer.conditioner(x[:, :20])[:, :20].float()
+    exact = (3 * torch.tanh(raw / 3)).sum(1)  # summed in half precision it is off by 1e-2
+    torch.testing.assert_close(layer(x)[1], exact, rtol=0, atol=1e-5)
 
 
 def test_an_empty_batch_a_copy_and_a_state_dict():
