@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 .PHONY: help setup demo test test-all test-slow lint format types docs docs-test dist bench clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP)  ## make the virtual environment and install what is tested
 
@@ -25,7 +25,7 @@ $(STAMP): requirements-dev.txt pyproject.toml $(wildcard plugins/*/pyproject.tom
 	@touch $@
 
 demo: $(STAMP)  ## train a small model on shapes drawn here; prints the path of the picture last
-	@$(BIN)/corekit demo
+	@OMP_WAIT_POLICY=passive $(BIN)/corekit demo
 
 test: $(STAMP)  ## the fast suite: about a minute on two cores
 	$(PYTEST) -m "not slow and not gpu"
@@ -63,6 +63,7 @@ dist: $(STAMP)  ## source distributions and wheels of all packages, in dist/
 bench: $(STAMP)  ## measure: see benchmarks/README.md
 	$(BIN)/python benchmarks/levels.py
 	$(BIN)/python benchmarks/pointcloud.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/trainer.py
 
 clean:  ## remove what was built; runs/ and the virtual environment stay
 	rm -rf dist build .pytest_cache .ruff_cache .mypy_cache

@@ -32,7 +32,8 @@ def problems(wheel: Path) -> list[str]:
     found = [f"lacks {name}" for name in sorted(wanted - own)]
     found += [f"must not hold {name}" for name in sorted(own - wanted)]
     found += [f"must not hold a test, {n}" for n in sorted(own) if "test_" in n or "/tests/" in n]
-    needed = {f"{package}/py.typed"} | ({"corekit/cli/demo.yaml"} if package == "corekit" else set())
+    needed = {f"{package}/py.typed"}
+    needed |= {"corekit/cli/demo.yaml"} if package == "corekit" else set()
     found += [f"lacks {name}" for name in sorted(needed - own)]
     if not any("LICENSE" in name for name in names):
         found.append("lacks the licence")
@@ -41,7 +42,7 @@ def problems(wheel: Path) -> list[str]:
     group = "console_scripts" if package == "corekit" else "corekit"
     if group not in parser:
         found.append(f"lacks the entry points '{group}'")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def main(folder: str) -> int:

@@ -20,21 +20,28 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import yaml
+
 from corekit.cli.main import COMMANDS
 from corekit.registry import KINDS, Component, registry
 from corekit.spec import RunSpec, Section, TrainSpec, spec_class
 from corekit.spec.describe import FieldDoc, example, fields, summary
-from corekit.spec.dump import dump_value
+from corekit.spec.yaml12 import Dumper
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-MARK = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PAGES = (
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("plugins/*/README.md")),
+)
+MARK = re.compile(r"(<!-- generated: ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A Markdown table; bars inside cells are escaped."""
     lines = [header, tuple("---" for _ in header), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+    cells = [[cell.replace("|", "&#124;") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
 # -- commands -----------------------------------------------------------------------------------
@@ -51,7 +58,8 @@ def options_of(name: str) -> str:
     optional = [a for a in actions if a.option_strings and not a.required]
     usage = " ".join(["corekit", name, *words, *(["[options]"] if optional else [])])
     rows = [(f"`{_option(a)}`", _sentence(a.help)) for a in actions]
-    return f"```text\n{usage}\n```\n\n" + (table(("argument", "meaning"), rows) + "\n" if rows else "")
+    arguments = table(("argument", "meaning"), rows) if rows else ""
+    return f"```text\n{usage}\n```\n\n{arguments}"
 
 
 def _option(action: argparse.Action) -> str:
@@ -107,10 +115,12 @@ def _kind(kind: str, members: tuple[Component, ...]) -> str:
 def _component(component: Component) -> str:
     spec = spec_class(component.kind, component.name)
     distribution = registry().provenance(component)["distribution"]
-    written = dump_value(example(spec)).strip()
+    smallest = yaml.dump(
+        example(spec), Dumper=Dumper, default_flow_style=True, width=1000, sort_keys=False
+    )
     return (
         f"### {component.kind} `{component.name}`\n\n"
-        f"{summary(spec)} From {distribution}. Smallest form: `{' '.join(written.split())}`\n\n"
+        f"{summary(spec)} From {distribution}. Smallest form: `{smallest.strip()}`\n\n"
         f"{fields_table(spec)}"
     )
 
@@ -121,18 +131,26 @@ def packages() -> str:
     for component in registry().components():
         package = registry().provenance(component)["distribution"]
         owned.setdefault(package, {}).setdefault(component.kind, []).append(component.name)
-    rows = [
-        (
-            f"`{package}`",
-            "; ".join(
-                f"{kind.replace('_', ' ')} " + ", ".join(f"`{name}`" for name in sorted(kinds[kind]))
-                for kind in KINDS
-                if kind in kinds
-            ),
-        )
-        for package, kinds in sorted(owned.items())
-    ]
+    rows = []
+    for package, kinds in sorted(owned.items()):
+        lists = [
+            f"{kind.replace('_', ' ')} {', '.join(f'`{name}`' for name in sorted(kinds[kind]))}"
+            for kind in KINDS
+            if kind in kinds
+        ]
+        rows.append((f"`{package}`", "; ".join(lists)))
     return table(("package", "components"), rows)
+
+
+def components_of(distribution: str) -> str:
+    """The components of one package, for its README."""
+    found = [
+        c
+        for c in registry().components()
+        if registry().provenance(c)["distribution"] == distribution
+    ]
+    rows = [(f"`{c.name}`", c.kind.replace("_", " "), c.summary) for c in found]
+    return table(("name", "kind", "what"), rows)
 
 
 # -- pages --------------------------------------------------------------------------------------
@@ -144,6 +162,12 @@ PARTS: dict[str, Callable[[], str]] = {
     "fields of the spec": lambda: fields_table(RunSpec),
     "fields of train": lambda: fields_table(TrainSpec),
     **{f"options of {name}": (lambda name=name: options_of(name)) for name in COMMANDS},
+    **{
+        f"components of {plugin.distribution}": (
+            lambda distribution=plugin.distribution: components_of(distribution)
+        )
+        for plugin in registry().plugins
+    },
 }
 
 
