@@ -25,7 +25,7 @@ $(STAMP): requirements-dev.txt pyproject.toml $(wildcard plugins/*/pyproject.tom
 	@touch $@
 
 demo: $(STAMP)  ## train a small model on shapes drawn here; prints the path of the picture last
-	@OMP_WAIT_POLICY=passive $(BIN)/corekit demo
+	@$(BIN)/corekit demo
 
 test: $(STAMP)  ## the fast suite: about a minute on two cores
 	$(PYTEST) -m "not slow and not gpu"

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-BUDGETS = {"--help": 60, "plugins": 120, "validate": 350}  # milliseconds of CPU
+BUDGETS = {"--help": 60, "plugins": 120, "validate": 300}  # milliseconds of CPU
 ROUNDS = 7
 SPEC = Path(__file__).parents[1] / "corekit" / "cli" / "demo.yaml"
 

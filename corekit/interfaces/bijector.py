@@ -19,7 +19,7 @@ class Bijector(nn.Module, ABC):
     **Implement one.** Set ``event_shape`` (and ``latent_shape``, ``context_shape`` where they
     differ from the defaults) in the constructor, and write ``_forward`` and ``_inverse``; each
     returns the mapped tensor and the log-determinant of the map in that direction. Never write
-    in place. Prove it with `corekit.testing.bijector.BijectorSuite`.
+    in place. Prove it with random weights against autograd's Jacobian.
 
     Attributes:
         event_shape: Shape of x without the batch.

@@ -15,20 +15,20 @@ class Meter:
     def __init__(self) -> None:
         self._names: list[str] = []
         self._sums: Tensor | None = None
-        self._count = 0
+        self.count = 0
 
     def add(self, values: dict[str, Tensor]) -> None:
         """Add one step's scalars ``()``, the same names each time: two operations in all."""
         row = torch.stack([value.detach().float() for value in values.values()])
         self._sums = row if self._sums is None else self._sums + row
-        self._names, self._count = list(values), self._count + 1
+        self._names, self.count = list(values), self.count + 1
 
     def read(self) -> dict[str, float]:
         """The means since the last call; starts anew."""
         if self._sums is None:
             return {}
-        means = (self._sums / self._count).tolist()
-        self._sums, self._count = None, 0
+        means = (self._sums / self.count).tolist()
+        self._sums, self.count = None, 0
         return dict(zip(self._names, means, strict=True))
 
 

@@ -96,20 +96,26 @@ class Trainer:
             )
         )
         self.model.train()
-        clock, clock_step = time.perf_counter(), self.step
+        self._clock = time.perf_counter(), self.step
         with stop.listening(), report:
             while self.step < self.train.steps and not stop.poll():
                 meter.add(self._step(next(loader)))
                 report.step(self.step)
-                if self._due(self.train.log_every):
-                    now = time.perf_counter()
-                    rate = (self.step - clock_step) / (now - clock)
-                    clock, clock_step = now, self.step
-                    report.line(self._log("train", meter.read(), steps_per_s=round(rate, 3)))
+                # A checkpoint is written of finite numbers only, so they are looked at before.
+                if self._due(self.train.log_every) or self._due(self.train.checkpoint_every):
+                    report.line(self._log_training(meter))
                 self._occasionally(report)
             if self.step > self.saved_step:
+                if meter.count:
+                    report.line(self._log_training(meter))
                 self.save()
         return stop.reason
+
+    def _log_training(self, meter: Meter) -> dict[str, Any]:
+        now, (then, step) = time.perf_counter(), self._clock
+        self._clock = now, self.step
+        rate = (self.step - step) / (now - then)
+        return self._log("train", meter.read(), steps_per_s=round(rate, 3))
 
     def _step(self, batch: Any) -> dict[str, Tensor]:
         """One optimizer step; returns scalars that are still on the device."""

@@ -57,6 +57,18 @@ def test_eleven_and_nine_steps_are_twenty(make_spec, tmp_path, workers, accumula
     check_same(result(tmp_path / "a"), result(tmp_path / "b"))
 
 
+def test_several_threads_add_in_the_same_order(make_spec, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Trainer(make_spec(), tmp_path / "a", quiet=True).fit()
+        stopped_at(11, make_spec(), tmp_path / "b")
+        Trainer(make_spec(), tmp_path / "b", resume=True, quiet=True).fit()
+        check_same(result(tmp_path / "a"), result(tmp_path / "b"))
+    finally:
+        torch.set_num_threads(before)
+
+
 def check_same(one, two):
     for name in one[0]:
         assert same(one[0][name], two[0][name]), name

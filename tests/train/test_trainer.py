@@ -120,6 +120,23 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_term(make_spec, t
     assert list(RunFolder(tmp_path / "run").records())[-1]["loss"] == "nan"
 
 
+def test_no_checkpoint_is_written_of_numbers_that_are_not_finite(make_spec, tmp_path):
+    spec = make_spec(checkpoint_every=3, log_every=1000)
+    trainer = Trainer(spec, tmp_path / "run", quiet=True)
+    step = trainer._step
+
+    def breaking(batch):
+        if trainer.step == 4:
+            with torch.no_grad():
+                trainer.model.decoder.denoiser.layers[0].weight.fill_(math.nan)
+        return step(batch)
+
+    trainer._step = breaking
+    with pytest.raises(DivergedError, match="The last checkpoint is of step 3"):
+        trainer.fit()
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0000003"]
+
+
 def test_half_precision_on_a_cpu(make_spec, tmp_path):
     with pytest.raises(UsageError, match="fp32 or bf16 on a CPU, got fp16"):
         Trainer(make_spec(precision="fp16"), tmp_path / "a", quiet=True)
