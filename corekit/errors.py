@@ -22,8 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Path = tuple[str | int, ...]
 
@@ -34,8 +33,7 @@ def format_path(path: Path) -> str:
     return text.removeprefix(".")
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(NamedTuple):
     """Where a value was written: line and column count from one."""
 
     file: str
@@ -54,8 +52,7 @@ class Position:
         return f"\n    {self.source}\n    {blank}^"
 
 
-@dataclass(frozen=True)
-class SpecProblem:
+class SpecProblem(NamedTuple):
     """One mistake in a spec: what, where, and what may have been meant."""
 
     message: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -55,7 +54,7 @@ def explain(
         if is_branch and path in refused_by:
             first = problems[refused_by[path]]
             both = f"{first.message}; or {found.message}"
-            problems[refused_by[path]] = replace(first, message=both)
+            problems[refused_by[path]] = first._replace(message=both)
             continue
         if is_branch:
             refused_by[path] = len(problems)

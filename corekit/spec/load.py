@@ -93,7 +93,7 @@ def _hinted(problem: SpecProblem, sets: Sequence[str]) -> SpecProblem:
     if problem.code != "unknown_key" or not any(s.startswith(f"{block}.type=") for s in sets):
         return problem
     hint = f"; --set {block}.type=… keeps the other keys, replace the block: {block}={{type: …}}"
-    return replace(problem, message=problem.message + hint)
+    return problem._replace(message=problem.message + hint)
 
 
 class _Files:

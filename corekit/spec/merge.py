@@ -89,7 +89,7 @@ def _replaced(tree: Tree, path: Path, new: Tree, label: str) -> Tree:
 def _shifted(problem: SpecProblem, argument: str, offset: int) -> SpecProblem:
     at = problem.position
     moved = Position(at.file, 1, at.column + offset, argument) if at else None
-    return replace(problem, position=moved)
+    return problem._replace(position=moved)
 
 
 def _relocated(tree: Tree, argument: str, offset: int) -> Tree:
@@ -99,8 +99,8 @@ def _relocated(tree: Tree, argument: str, offset: int) -> Tree:
         value = {key: _relocated(child, argument, offset) for key, child in value.items()}
     elif isinstance(value, list):
         value = [_relocated(child, argument, offset) for child in value]
-    at = replace(tree.at, column=tree.at.column + offset, source=argument)
+    at = tree.at._replace(column=tree.at.column + offset, source=argument)
     key_at = tree.key_at
     if key_at is not None:
-        key_at = replace(key_at, column=key_at.column + offset, source=argument)
+        key_at = key_at._replace(column=key_at.column + offset, source=argument)
     return Tree(value, at, key_at)
