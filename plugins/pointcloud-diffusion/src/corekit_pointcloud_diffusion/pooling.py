@@ -63,9 +63,8 @@ class _MaxAndMoments(torch.autograd.Function):
         slope = 2 * g_var / rows
         constant = g_mean / rows + slope * (bias - mean)  # y without its bias from here on
         flat = h.reshape(rows, -1)
-        g_h = torch.addmm(constant @ weight, flat, weight.t() @ (slope.unsqueeze(1) * weight))
-        g_h = g_h.view_as(h)
         scaled = slope.unsqueeze(1) * weight
+        g_h = torch.addmm(constant @ weight, flat, weight.t() @ scaled).view_as(h)
         g_weight = scaled @ (flat.t() @ flat) + torch.outer(constant, flat.sum(0))
         at = places.unsqueeze(2).expand(-1, -1, h.shape[2])  # (B, C, K)
         # A maximum of several channels may lie at one point; scatter_add_ adds in a fixed order.
