@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-slow lint format types docs docs-test dist bench clean
+.PHONY: help setup demo test test-all test-slow lint format types docs html docs-test dist bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -50,15 +50,21 @@ types: $(STAMP)  ## mypy: strict on floors 0 to 3 and on the specs of plugins
 docs: $(STAMP)  ## write the generated parts of the documentation anew
 	$(BIN)/python docs/generate.py
 
+html: $(STAMP)  ## build the documentation with Sphinx; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 docs-test: $(STAMP)  ## run the documentation: every example, every command, every name
 	$(PYTEST) tests/test_docs.py
 
-dist: $(STAMP)  ## source distributions and wheels of all packages, in dist/
+dist: $(STAMP)  ## source distributions and wheels of all packages, in dist/; examples below it
 	@rm -rf dist
-	@for package in . $(wildcard plugins/*); do \
-		$(BIN)/python -m build --no-isolation --outdir dist $$package >dist.log 2>&1 \
-		|| { cat dist.log; rm -f dist.log; exit 1; }; done; rm -f dist.log
-	@ls dist/*.whl
+	@build() { $(BIN)/python -m build --no-isolation --outdir "$$1" "$$2" >dist.log 2>&1 \
+		|| { cat dist.log; rm -f dist.log; exit 1; }; }; \
+	for package in . $(wildcard plugins/*); do build dist "$$package"; done; \
+	for package in $(patsubst %/,%,$(dir $(wildcard examples/*/pyproject.toml))); do \
+		build dist/examples "$$package"; done; rm -f dist.log
+	@ls dist/*.whl dist/examples/*.whl
 
 bench: $(STAMP)  ## measure: see benchmarks/README.md
 	$(BIN)/python benchmarks/levels.py

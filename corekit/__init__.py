@@ -1,7 +1,7 @@
 """A plugin framework for deep generative models.
 
 Importing this package imports nothing heavy: `corekit.build` and `corekit.load` fetch torch when
-they are first used.
+they are first used, `corekit.register` the registry.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {"build": "corekit.build:build", "load": "corekit.checkpoint:load"}
+_LAZY = {
+    "build": "corekit.build:build",
+    "load": "corekit.checkpoint:load",
+    "register": "corekit.registration:register",
+}
 
 __all__ = ["__version__", *_LAZY]
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 from corekit.declaration import Component
 
 
-def _component(kind: str, name: str, spec: str, target: str, summary: str) -> Component:
+def _component(
+    kind: str, name: str, spec: str, target: str, summary: str, conformance: str | None = None
+) -> Component:
     return Component(
-        kind, name, spec=f"corekit.spec.{spec}", target=f"corekit.{target}", summary=summary
+        kind,
+        name,
+        spec=f"corekit.spec.{spec}",
+        target=f"corekit.{target}",
+        summary=summary,
+        conformance=conformance and f"corekit.testing.core:{conformance}",
     )
 
 
@@ -19,6 +26,7 @@ COMPONENTS = [
         "flows:FlowModelSpec",
         "flows.model:FlowModel",
         "a normalizing flow over the data",
+        "FLOW",
     ),
     _component(
         "model",
@@ -26,6 +34,7 @@ COMPONENTS = [
         "diffusion:DiffusionModelSpec",
         "diffusion.model:DiffusionModel",
         "a denoising diffusion model of the data",
+        "DIFFUSION",
     ),
     _component(
         "model",
@@ -33,6 +42,7 @@ COMPONENTS = [
         "latent:LatentModelSpec",
         "latent.model:LatentModel",
         "a variational auto-encoder of any encoder, prior and decoder",
+        "LATENT",
     ),
     # bijectors
     _component(
@@ -51,6 +61,7 @@ COMPONENTS = [
         "flows:RepeatSpec",
         "flows.compose:Repeat",
         "the same bijectors again and again, each with its own weights",
+        "REPEAT",
     ),
     _component(
         "bijector",
@@ -58,6 +69,7 @@ COMPONENTS = [
         "flows:LinearSpec",
         "flows.linear:Linear",
         "an invertible matrix over the features",
+        "LINEAR",
     ),
     # priors
     _component(
@@ -73,6 +85,7 @@ COMPONENTS = [
         "flows:FlowPriorSpec",
         "flows.prior:FlowPrior",
         "a normalizing flow with an exact density",
+        "FLOW",
     ),
     _component(
         "prior",
@@ -80,6 +93,7 @@ COMPONENTS = [
         "diffusion:DiffusionPriorSpec",
         "diffusion.density:DiffusionPrior",
         "a diffusion model of the latents",
+        "DIFFUSION",
     ),
     # decoders
     _component(
@@ -88,6 +102,7 @@ COMPONENTS = [
         "diffusion:DiffusionDecoderSpec",
         "diffusion.density:DiffusionDecoder",
         "a diffusion model conditioned on the latent",
+        "DIFFUSION",
     ),
     _component(
         "decoder",
@@ -95,6 +110,7 @@ COMPONENTS = [
         "latent:GaussianDecoderSpec",
         "latent.decoders:GaussianDecoder",
         "a network that gives the mean of a Gaussian",
+        "GAUSSIAN_DECODER",
     ),
     # diffusion
     _component(
@@ -110,6 +126,7 @@ COMPONENTS = [
         "diffusion:AncestralSpec",
         "diffusion.samplers:Ancestral",
         "one draw from the posterior per step (DDPM)",
+        "ANCESTRAL",
     ),
     _component(
         "sampler",
@@ -117,6 +134,7 @@ COMPONENTS = [
         "diffusion:DdimSpec",
         "diffusion.samplers:Ddim",
         "few steps, deterministic at eta = 0 (DDIM)",
+        "DDIM",
     ),
     # losses
     _component(
@@ -125,6 +143,7 @@ COMPONENTS = [
         "latent:WeightedElboSpec",
         "latent.elbo:WeightedElbo",
         "reconstruction plus weighted KL divergence, in nats",
+        "WEIGHTED_ELBO",
     ),
     # training
     _component(
@@ -169,5 +188,13 @@ COMPONENTS = [
         "data:Shapes3dSpec",
         "data.shapes3d:Shapes3d",
         "point clouds of shapes that corekit draws itself; no file needed",
+        "SHAPES3D",
+    ),
+    _component(
+        "dataset",
+        "toy2d",
+        "data:Toy2dSpec",
+        "data.toy2d:Toy2d",
+        "points in the plane from a classic density: moons, rings, …; no file needed",
     ),
 ]

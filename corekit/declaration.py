@@ -11,6 +11,8 @@ from dataclasses import KW_ONLY, dataclass
 
 import pluggy
 
+from corekit.errors import CorekitError
+
 API = "1.0"  # of plugins; a module may state the one it was written for as `API = "1.0"`
 
 KINDS = (
@@ -66,6 +68,8 @@ class Component:
         spec: "module:Class" of its pydantic model; the module imports no torch
         target: "module:attribute" of the class or function that a build calls
         summary: one line for `corekit components`
+        conformance: "module:attribute" of a `corekit.testing.Conformance` that says how to test
+            it, where the defaults do not do; only the conformance kit imports it
 
     Raises:
         ValueError: where one of these is not of that form
@@ -77,6 +81,7 @@ class Component:
     spec: str
     target: str
     summary: str
+    conformance: str | None = None
 
     def __post_init__(self) -> None:
         self._require(_KIND, "kind", "be a lower-case word like 'bijector'")
@@ -89,6 +94,8 @@ class Component:
         self._require(_NAME, "name", "be lower-case like 'glow.actnorm'")
         self._require(_REFERENCE, "spec", "be 'module:Class'")
         self._require(_REFERENCE, "target", "be 'module:attribute'")
+        if self.conformance is not None:
+            self._require(_REFERENCE, "conformance", "be 'module:attribute'")
 
     def _require(self, pattern: re.Pattern[str], field: str, rule: str) -> None:
         value = getattr(self, field)
@@ -106,20 +113,41 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Plugin:
-    """An installed plugin. Status: ok, partial (some components refused), failed or disabled."""
+    """An installed plugin.
+
+    Status: ok, partial (some components refused), failed, disabled (by `COREKIT_DISABLE`) or
+    unlisted (left out by `COREKIT_PLUGINS`); the last two are not imported.
+    """
 
     name: str
     distribution: str
     version: str
     status: str = "ok"
     api: str = API
+    load_ms: float | None = None  # milliseconds to import and ask it; None: not imported
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+# Stages of a `Problem`, in the order of loading, and what went wrong there.
+STAGES = {
+    "version": "does not fit this corekit",
+    "import": "failed to import",
+    "api": "does not fit this corekit",
+    "register": "has wrong hooks",
+    "declare": "failed to declare its components",
+    "namespace": "uses a name that is not its own",
+    "conflict": "is in conflict with another",
+    "slow": "slows every command down",
+}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a plugin, or one of its components, is not used.
+    """Why a plugin, or one of its components, is not used; the stage is one of `STAGES`.
 
-    Stages: import, api, register, declare, namespace, conflict.
+    At the stage slow it is used all the same.
     """
 
     plugin: str
@@ -128,19 +156,19 @@ class Problem:
     stage: str
     exception: BaseException
 
+    @property
+    def fatal(self) -> bool:
+        """Whether something cannot be used for it."""
+        return self.stage != "slow"
+
     def __str__(self) -> str:
-        what = {
-            "import": "failed to import",
-            "api": "does not fit this corekit",
-            "register": "has wrong hooks",
-            "declare": "failed to declare its components",
-            "namespace": "uses a name that is not its own",
-            "conflict": "is in conflict with another",
-        }[self.stage]
-        return f"{self.distribution} {self.version} {what}: {describe_exception(self.exception)}"
+        reason = describe_exception(self.exception)
+        return f"{self.distribution} {self.version} {STAGES[self.stage]}: {reason}"
 
 
 def describe_exception(exception: BaseException) -> str:
-    """`ModuleNotFoundError: No module named 'einops'`, on one line."""
+    """`ModuleNotFoundError: No module named 'einops'`, on one line; our own words need no class."""
     text = " ".join(str(exception).split())
+    if text and isinstance(exception, CorekitError):
+        return text
     return f"{type(exception).__name__}: {text}" if text else type(exception).__name__

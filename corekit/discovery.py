@@ -7,18 +7,25 @@ of the same name and accepts a misspelt hook, each of them silently or fatally.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from itertools import groupby
+from typing import NamedTuple
 
 import pluggy
 
+from corekit import __version__
 from corekit.declaration import API, Component, Hooks, Plugin, Problem
 from corekit.errors import PluginError
+from corekit.requirement import unmet
+from corekit.selection import DISABLE, Selection
 
 GROUP = "corekit"
 _HOOK = "corekit_components"
+_HEAVY = ("torch", "numpy", "pydantic")  # what no declaration needs, by the time they take
 
 
 @dataclass
@@ -37,44 +44,73 @@ class Found:
         )
 
 
-def discover(disabled: Collection[str] = ()) -> Iterator[Found]:
+class _Installed(NamedTuple):
+    plugin: Plugin
+    entry: EntryPoint
+    requirements: Sequence[str]
+
+
+def discover(selection: Selection | None = None) -> Iterator[Found]:
     """Yield every installed plugin, sorted by name.
 
     Args:
-        disabled: names of plugins or of distributions that are not even imported
+        selection: which are not even imported
     """
-    plugins = [(_plugin(entry), entry) for entry in entry_points(group=GROUP)]
-    plugins.sort(key=lambda pair: (pair[0].name, pair[0].distribution))
-    for name, group in groupby(plugins, key=lambda pair: pair[0].name):
-        enabled = []
-        for plugin, entry in group:
-            if {name, plugin.distribution} & set(disabled):
-                yield Found(replace(plugin, status="disabled"))
+    selection = selection or Selection()
+    installed = [_installed(entry) for entry in entry_points(group=GROUP)]
+    installed.sort(key=lambda one: (one.plugin.name, one.plugin.distribution))
+    for _, group in groupby(installed, key=lambda one: one.plugin.name):
+        chosen = []
+        for one in group:
+            status = selection.status(one.plugin)
+            if status == "ok":
+                chosen.append(one)
             else:
-                enabled.append((plugin, entry))
-        if len(enabled) > 1:
-            yield from _same_name([plugin for plugin, _ in enabled])
+                yield Found(replace(one.plugin, status=status))
+        if len(chosen) > 1:
+            yield from _same_name([one.plugin for one in chosen])
         else:
-            yield from (_load(plugin, entry) for plugin, entry in enabled)
+            yield from map(_checked_and_loaded, chosen)
 
 
-def _plugin(entry: EntryPoint) -> Plugin:
+def _installed(entry: EntryPoint) -> _Installed:
     # A half-removed package can lack its METADATA file, and with it name and version.
-    facts = entry.dist.metadata if entry.dist else None
+    facts = entry.dist.metadata if entry.dist else None  # parsed anew each time it is asked for
     name, version = (facts["Name"], facts["Version"]) if facts else (None, None)
-    return Plugin(entry.name, name or "an unknown distribution", version or "?")
+    plugin = Plugin(entry.name, name or "an unknown distribution", version or "?")
+    return _Installed(plugin, entry, (facts.get_all("Requires-Dist") or ()) if facts else ())
 
 
 def _same_name(plugins: list[Plugin]) -> Iterator[Found]:
     owners = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in plugins)
     for plugin in plugins:
         found = Found(plugin)
-        advice = f"Uninstall one, or set COREKIT_DISABLE={plugin.distribution}."
+        advice = f"Uninstall one, or set {DISABLE}={plugin.distribution}."
         found.refuse(
             "conflict",
             PluginError(f"plugin {plugin.name!r} is provided by {owners}; none is used. {advice}"),
         )
         yield found
+
+
+def _checked_and_loaded(one: _Installed) -> Found:
+    """Refuse a plugin for another corekit; else load it, and watch what it takes."""
+    wanted = unmet(one.requirements, "corekit", __version__)
+    if wanted is not None:
+        found = Found(one.plugin)
+        advice = f"Install that, or another version of {one.plugin.distribution}."
+        found.refuse("version", PluginError(f"it needs {wanted}, this is {__version__}. {advice}"))
+        return found
+    before, start = set(sys.modules), time.perf_counter()
+    found = _load(one.plugin, one.entry)
+    milliseconds = 1000 * (time.perf_counter() - start)
+    found.plugin = replace(found.plugin, load_ms=round(milliseconds, 3))
+    heavy = [name for name in _HEAVY if name in sys.modules and name not in before]
+    if heavy:
+        advice = "Import them in the modules of its specs and targets, not in that of the hook."
+        slow = PluginError(f"it imports {', '.join(heavy)} when it is listed. {advice}")
+        found.refuse("slow", slow, status=found.plugin.status)
+    return found
 
 
 def _load(plugin: Plugin, entry: EntryPoint) -> Found:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from corekit.declaration import FIRST_PARTY, Problem
 from corekit.errors import RegistryLookup
+from corekit.selection import ALLOW, DISABLE
 
 if TYPE_CHECKING:
     from corekit.registry import Registry
@@ -19,8 +20,8 @@ def explain_missing(registry: Registry, kind: str | None, name: str) -> Registry
     what = kind or "component"
     owners = registry.owners(kind, name)
     if owners:
-        both = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in owners)
-        advice = f"Uninstall one, or set COREKIT_DISABLE={owners[-1].distribution}."
+        both = " and ".join(map(str, owners))
+        advice = f"Uninstall one, or set {DISABLE}={owners[-1].distribution}."
         conflict = f"{what} {name!r} is provided by {both}, so none is used. {advice}"
         return RegistryLookup(conflict, plugin_at_fault=True)
 
@@ -46,7 +47,7 @@ def _what_is_known(registry: Registry, name: str, near: list[str]) -> tuple[list
     """Facts about the plugin that should have provided `name`; whether it is at fault."""
     prefix, dot, _ = name.partition(".")
     if not dot:
-        failed = sorted({p.distribution for p in registry.problems})
+        failed = sorted({p.distribution for p in registry.problems if p.fatal})
         note = f"These plugins have problems: {', '.join(failed)} (see `corekit plugins`)."
         return ([note] if failed else []), False
 
@@ -57,8 +58,11 @@ def _what_is_known(registry: Registry, name: str, near: list[str]) -> tuple[list
     if problems:
         return [f"Its plugin is installed but not usable: {_quote(problems)}."], True
     if plugins:
-        who = f"{plugins[0].distribution} {plugins[0].version}"
-        return [f"Its plugin {who} is switched off by COREKIT_DISABLE."], True
+        if plugins[0].status == "unlisted":
+            reason = f"left out: {ALLOW} does not name it"
+        else:
+            reason = f"switched off by {DISABLE}"
+        return [f"Its plugin {plugins[0]} is {reason}."], True
     if prefix in FIRST_PARTY:
         package = FIRST_PARTY[prefix]
         return [

@@ -15,7 +15,8 @@ plugin that fails is kept as a `Problem` and quoted when someone needs it; all o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, reduce
 from importlib import import_module
@@ -36,6 +37,7 @@ from corekit.declaration import (
 from corekit.discovery import discover
 from corekit.errors import PluginError, RegistryLookup
 from corekit.lookup import explain_missing
+from corekit.selection import STRICT, Selection
 
 __all__ = [
     "API",
@@ -52,11 +54,15 @@ __all__ = [
 ]
 
 
+LOCAL = "local"  # the distribution of what is offered from Python, which is none
+
+
 class Owned(NamedTuple):
     """A component and the package that it comes from."""
 
     component: Component
     plugin: Plugin
+    objects: Mapping[str, Any] = {}  # what some of its strings stand for, if not for a module's
 
 
 class Registry:
@@ -78,30 +84,47 @@ class Registry:
 
     @classmethod
     def installed(cls) -> Registry:
-        """Core and every installed plugin, less those named in `COREKIT_DISABLE=glow,vae`."""
-        disabled = {name.strip() for name in os.environ.get("COREKIT_DISABLE", "").split(",")}
+        """Core and the installed plugins that the environment does not leave out (`Selection`).
+
+        Raises:
+            PluginError: with `COREKIT_STRICT_PLUGINS=1`, if anything is wrong with any of them
+        """
+        selection = Selection.from_environment(os.environ)
         new = cls()
-        for found in discover(disabled - {""}):
+        for found in discover(selection):
             new._plugins.append(found.plugin)
             new._problems.extend(found.problems)
-            new._add(found.plugin, found.components)
+            new._add(found.plugin, found.components, {})
+        mistakes = list(selection.mistakes(new._plugins))
+        if selection.strict and (new._problems or mistakes):
+            listed = "".join(f"\n  {text}" for text in [*mistakes, *new._problems])
+            raise PluginError(f"{STRICT} is set, and plugins have problems:{listed}")
+        for mistake in mistakes:
+            warnings.warn(mistake, stacklevel=2)
         return new
 
     def register(
-        self, *components: Component, distribution: str = "local", version: str = "0"
+        self,
+        *components: Component,
+        distribution: str = LOCAL,
+        version: str = "0",
+        objects: Mapping[str, Any] | None = None,
     ) -> None:
-        """Offer components from Python: in a notebook or a test.
+        """Offer components of a distribution; `corekit.register` is the one for notebooks.
 
         The same distribution may offer a component again, which replaces it. A second
-        distribution makes a conflict: a `Problem` for both, and neither is used.
+        distribution makes a conflict: a `Problem` for both, and neither is used. `objects` says
+        what a string of a component stands for, where importing it would not do.
         """
-        self._add(Plugin(distribution, distribution, version), components)
+        self._add(Plugin(distribution, distribution, version), components, objects or {})
 
-    def _add(self, plugin: Plugin, components: tuple[Component, ...] | list[Component]) -> None:
+    def _add(
+        self, plugin: Plugin, components: Iterable[Component], objects: Mapping[str, Any]
+    ) -> None:
         for component in components:
             owners = self._owned.setdefault((component.kind, component.name), [])
             owners[:] = [o for o in owners if o.plugin.distribution != plugin.distribution]
-            owners.append(Owned(component, plugin))
+            owners.append(Owned(component, plugin, objects))
             if len(owners) > 1:
                 self._problems += [_conflict(owned, owners) for owned in owners]
 
@@ -152,6 +175,14 @@ class Registry:
         ]
         return tuple(dict.fromkeys(entry.plugin for entry in owned))
 
+    def owned(self, kind: str, name: str) -> tuple[Owned, ...]:
+        """The component of that kind and name, from everyone who provides it."""
+        return tuple(self._owned.get((kind, name), ()))
+
+    def put_back(self, kind: str, name: str, owned: tuple[Owned, ...]) -> None:
+        """Make `owned(kind, name)` what it was before."""
+        self._owned[kind, name] = list(owned)
+
     def provenance(self, component: Component) -> dict[str, str]:
         """Where a component comes from, for a checkpoint to keep and compare."""
         plugin = self._owner(component.kind, component.name).plugin
@@ -182,7 +213,19 @@ class Registry:
         """
         return self._load(component, component.target)
 
+    def load_conformance(self, component: Component) -> Any:
+        """Import how it wants to be tested; None where it does not say.
+
+        Raises:
+            PluginError: it cannot be imported; names the distribution
+        """
+        how = component.conformance
+        return None if how is None else self._load(component, how)
+
     def _load(self, component: Component, reference: str) -> Any:
+        for owned in self.owned(component.kind, component.name):
+            if reference in owned.objects:
+                return owned.objects[reference]
         module, _, attribute = reference.partition(":")
         try:
             return reduce(getattr, attribute.split("."), import_module(module))
@@ -195,8 +238,8 @@ class Registry:
 
 
 def _conflict(owned: Owned, owners: list[Owned]) -> Problem:
-    component, plugin = owned
-    all_of_them = " and ".join(f"{o.plugin.distribution} {o.plugin.version}" for o in owners)
+    component, plugin, _ = owned
+    all_of_them = " and ".join(str(owner.plugin) for owner in owners)
     error = PluginError(
         f"{component.kind} {component.name!r} is provided by {all_of_them}; none is used."
     )

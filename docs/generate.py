@@ -16,9 +16,10 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,14 +28,15 @@ from corekit.registry import KINDS, Component, registry
 from corekit.spec import RunSpec, Section, TrainSpec, spec_class
 from corekit.spec.describe import FieldDoc, example, fields, summary
 from corekit.spec.yaml12 import Dumper
+from corekit.testing.component import SUITES
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
     ROOT / "README.md",
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(page for page in ROOT.glob("docs/**/*.md") if "_build" not in page.parts),
     *sorted(ROOT.glob("plugins/*/README.md")),
 )
-MARK = re.compile(r"(<!-- generated: ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- generated: ([\w ./-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -153,12 +155,76 @@ def components_of(distribution: str) -> str:
     return table(("name", "kind", "what"), rows)
 
 
+# -- the conformance kit -------------------------------------------------------------------------
+
+
+def checks_of(kind: str) -> str:
+    """The checks of one kind, less those that every module has."""
+    from corekit.testing.spec import SUITE as spec
+
+    shared = {check.name for check in spec} | {check.name for check in _shared_checks()}
+    own = [check for check in _suite(kind) if check.name not in shared]
+    return _checks(own) + _also(kind)
+
+
+def _also(kind: str) -> str:
+    every = {check.name for check in _suite(kind)}
+    more = any(check.name in every for check in _shared_checks())
+    also = " and [the checks of every module](../conformance.md#modules)" if more else ""
+    return f"\nBeside these, [the checks of its spec](../conformance.md#specs){also}.\n"
+
+
+def _shared_checks() -> list[Any]:
+    from corekit.testing.module import module_checks
+    from corekit.testing.suites.bijector import EXERCISE
+
+    return module_checks(EXERCISE)
+
+
+def _spec_checks() -> list[Any]:
+    from corekit.testing.spec import SUITE
+
+    return list(SUITE)
+
+
+def _suite(kind: str) -> list[Any]:
+    from corekit.testing.component import suite_of
+
+    return list(suite_of(kind))
+
+
+def _checks(checks: Iterable[Any]) -> str:
+    rows = [(f"`{c.name}`{' (slow)' if c.slow else ''}", c.promise) for c in checks]
+    return table(("check", "what holds if it passes"), rows)
+
+
+def planted_bugs() -> str:
+    """The table of bugs that were planted, and the checks that find them."""
+    sys.path.insert(0, str(ROOT / "tests" / "toys"))
+    teeth = import_module("teeth").every_tooth()
+    rows = [(tooth.kind.replace("_", " "), tooth.bug, f"`{tooth.caught_by}`") for tooth in teeth]
+    return f"{len(rows)} bugs.\n\n" + table(("kind", "planted bug", "found by"), rows)
+
+
+def file(path: str) -> str:
+    """A file of the repository as a block; the first line names it, relative to its package."""
+    text, language = (ROOT / path).read_text(encoding="utf-8"), LANGUAGES[Path(path).suffix]
+    inside = "/".join(Path(path).parts[2:])
+    return f"```{language}\n# {inside}\n{text}```\n"
+
+
+LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml"}
+
 # -- pages --------------------------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "components": components,
     "packages": packages,
+    "checks of modules": lambda: _checks(_shared_checks()),
+    "checks of specs": lambda: _checks(_spec_checks()),
+    "planted bugs": planted_bugs,
+    **{f"checks of {kind}": (lambda kind=kind: checks_of(kind)) for kind in SUITES},
     "fields of the spec": lambda: fields_table(RunSpec),
     "fields of train": lambda: fields_table(TrainSpec),
     **{f"options of {name}": (lambda name=name: options_of(name)) for name in COMMANDS},
@@ -176,6 +242,8 @@ def generated(text: str) -> str:
 
     def part(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
+        if name.startswith("file "):
+            return f"{begin}{file(name.removeprefix('file ')).strip()}\n{end}"
         if name not in PARTS:
             raise SystemExit(f"no generated part is called '{name}'. Known: {', '.join(PARTS)}.")
         return f"{begin}{PARTS[name]().strip()}\n{end}"

@@ -48,12 +48,13 @@ def site(tmp_path):
 def fake_distribution(site):
     """Install a distribution in `site`: metadata, one entry point, and its module."""
 
-    def install(plugin, body, *, distribution=None, module=None, version="0.2"):
+    def install(plugin, body, *, distribution=None, module=None, version="0.2", requires=()):
         distribution = distribution or f"corekit-{plugin}"
         module = module or f"fake_{plugin}"
         info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         facts = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        facts += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
         (info / "METADATA").write_text(facts)
         (info / "entry_points.txt").write_text(f"[corekit]\n{plugin} = {module}\n")
         (site / f"{module}.py").write_text(dedent(body))
@@ -79,7 +80,8 @@ def discovered(site, monkeypatch):
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setattr(discovery, "entry_points", entry_points)
         monkeypatch.syspath_prepend(str(site))
-        monkeypatch.delenv("COREKIT_DISABLE", raising=False)
+        for name in ("COREKIT_DISABLE", "COREKIT_PLUGINS", "COREKIT_STRICT_PLUGINS"):
+            monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         return Registry.installed()

@@ -24,18 +24,22 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(page for page in ROOT.glob("docs/**/*.md") if "_build" not in page.parts),
     *sorted(ROOT.glob("plugins/*/README.md")),
     ROOT / "benchmarks" / "README.md",
     ROOT / "examples" / "README.md",
 ]
 EXAMPLES = sorted([*ROOT.glob("plugins/*/examples/*.yaml"), *ROOT.glob("examples/*.yaml")])
-NO_TORCH = {
+RUN = {
     "plugins",
     "components",
     "show",
     "validate",
     "resolve",
+    "new-plugin",
+    "new-spec",
+    "schema",
+    "check-plugin",
 }  # run, and their output compared
 FENCE = re.compile(
     r"^(?:<!-- (?P<mark>not run|invalid): (?P<reason>.+?) -->\n)?"
@@ -149,16 +153,19 @@ class Page:
             check_spec(load_spec(file))
 
     def _toml(self, block):
-        """The metadata of a plugin: from here on it is installed."""
         self._write(block)
-        package = re.search(r'^name = "(.+)"', block.text, re.MULTILINE)[1]
-        entry = re.search(r"^\[project.entry-points.corekit\]\n(.+)$", block.text, re.MULTILINE)[1]
-        info = self.folder / "src" / f"{package.replace('-', '_')}-0.1.0.dist-info"
-        info.mkdir(parents=True)
+
+    def _install(self):
+        """`pip install -e .`: what Python must see of the package, without the waiting."""
+        text = Path("pyproject.toml").read_text()
+        package = re.search(r'^name = "(.+)"', text, re.MULTILINE)[1]
+        entry = re.search(r"^\[project.entry-points.corekit\]\n(?:#.*\n)*(.+)$", text, re.MULTILINE)
+        info = Path("src") / f"{package.replace('-', '_')}-0.1.0.dist-info"
+        info.mkdir()
         facts = f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1.0\n"
         (info / "METADATA").write_text(facts)
-        (info / "entry_points.txt").write_text(f"[corekit]\n{entry.replace(chr(34), '')}\n")
-        self.monkeypatch.syspath_prepend(str(self.folder / "src"))
+        (info / "entry_points.txt").write_text(f"[corekit]\n{entry[1].replace(chr(34), '')}\n")
+        self.monkeypatch.syspath_prepend(str(Path("src").resolve()))
 
     def _console(self, block):
         commands = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
@@ -173,8 +180,13 @@ class Page:
             targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert set(words[1:]) <= set(targets), line
         elif words[0] == ".ci/run":
-            steps = {"lint", "types", "packaging", "slow", "docs", "test", "all"}
+            steps = {"lint", "types", "html", "packaging", "slow", "docs", "test", "all"}
             assert set(words[1:]) <= steps, line
+        elif words[0] == "cd":
+            self.folder = self.folder / words[1]
+            self.monkeypatch.chdir(self.folder)
+        elif words[:3] == ["pip", "install", "-e"]:
+            self._install()
         elif words[0] == "pytest":
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
@@ -197,7 +209,7 @@ class Page:
             parser.parse_args(words[words.index(command) + 1 :])
         except (SystemExit, argparse.ArgumentError) as error:
             pytest.fail(f"{line}: {error}")
-        if command in NO_TORCH:
+        if command in RUN:
             self.registry = Registry.installed()  # a plugin may have been written by now
             with use_registry(self.registry):
                 main(words)

@@ -10,7 +10,17 @@ ROOT = Path(__file__).parent.parent / "corekit"
 
 FLOORS = {
     0: ("errors", "data_spec", "__init__"),
-    1: ("registry", "components", "declaration", "discovery", "lookup"),
+    1: (
+        "registry",
+        "components",
+        "declaration",
+        "discovery",
+        "lookup",
+        "origins",
+        "registration",
+        "requirement",
+        "selection",
+    ),
     2: ("spec",),
     3: ("interfaces",),
     4: ("flows", "diffusion", "latent", "data", "metrics", "nn"),
@@ -18,7 +28,7 @@ FLOORS = {
     6: ("train", "report"),
     7: ("cli", "__main__"),
 }
-TESTING = 6  # corekit.testing stands beside: it may use floors 0 to 5, and nobody uses it
+TESTING = 6  # corekit.testing stands beside: it may use floors 0 to 5; one command uses it
 NUMERIC = {"torch", "numpy", "scipy"}
 THIRD_PARTY = {
     0: set(),
@@ -53,13 +63,15 @@ def violations(path):
     me = part(path)
     allowed = set(sys.stdlib_module_names) | THIRD_PARTY[FLOOR[me]]
     allowed |= {"accelerate"} if me == "train" else set()
-    allowed |= {"pytest"} if me == "testing" else set()
+    allowed |= {"pytest", "pydantic"} if me == "testing" else set()
     for module, line in imports(path):
         top, _, rest = module.partition(".")
         other = rest.partition(".")[0] or "__init__"
         if top != "corekit":
             if top not in allowed:
                 yield f"{path}:{line}: floor {FLOOR[me]} must not import {top}"
+        elif other == "testing" and path.name == "check_plugin.py":
+            continue  # the one command that runs the kit
         elif FLOOR[other] > FLOOR[me] or (other == "testing" != me):
             yield f"{path}:{line}: floor {FLOOR[me]} must not import {module}, floor {FLOOR[other]}"
         elif {me, other} == {"report", "testing"} or (me, other) == ("testing", "train"):

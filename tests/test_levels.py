@@ -74,6 +74,11 @@ def test_show_imports_one_spec_and_no_torch(modules):
     assert not modules("show", "linear") & HEAVY
 
 
+@pytest.mark.parametrize("command", ["schema", "new-spec"])
+def test_schema_and_new_spec_need_no_torch(modules, command):
+    assert not modules(command) & HEAVY
+
+
 def test_importing_corekit_imports_nothing_heavy(python):
     done = python("-c", "import corekit, sys; print(*sys.modules)")
     assert not set(done.stdout.split()) & (HEAVY | {"pydantic", "yaml", "pluggy", "argparse"})

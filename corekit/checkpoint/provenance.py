@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corekit.errors import CheckpointError, PluginError
+from corekit.origins import compare
 from corekit.registry import registry
 from corekit.spec import RunSpec, dump_yaml
 from corekit.spec.parts import parts
@@ -30,10 +31,10 @@ def provenance(spec: RunSpec) -> dict[str, Any]:
 
 
 def check_provenance(folder: Path) -> None:
-    """Refuse a checkpoint whose components are not installed; warn about other versions.
+    """Refuse a checkpoint whose components are not there; warn where others may differ.
 
     Raises:
-        PluginError: If a component it needs is not there; says which distribution has it.
+        PluginError: If components that it needs are not there; says which distribution has them.
     """
     try:
         stored = json.loads((folder / "provenance.json").read_text())
@@ -41,29 +42,13 @@ def check_provenance(folder: Path) -> None:
         raise CheckpointError(
             f"{folder}: provenance.json must be readable JSON, got {error}."
         ) from error
-    for component in stored["components"]:
-        _check_component(folder, component)
-
-
-def _check_component(folder: Path, stored: dict[str, str]) -> None:
-    kind, name, distribution = stored["kind"], stored["name"], stored["distribution"]
-    try:
-        now = registry().provenance(registry().component(kind, name))
-    except PluginError as error:
-        raise PluginError(
-            f"{folder}: needs the {kind} '{name}' of {distribution} {stored['version']}. {error} "
-            f"To load it: pip install {distribution}"
-        ) from error
-    if _minor(now["version"]) != _minor(stored["version"]):
-        warnings.warn(
-            f"{folder.name}: {kind} '{name}' was trained with {distribution} {stored['version']}, "
-            f"{now['version']} is installed.",
-            stacklevel=4,
-        )
-
-
-def _minor(text: str) -> str:
-    return ".".join(text.split(".")[:2])
+    found = compare(stored["components"], registry())
+    errors = [finding.message for finding in found if finding.level == "error"]
+    if errors:
+        raise PluginError("\n".join(f"{folder}: {message}" for message in errors))
+    for finding in found:
+        if finding.level == "warning":
+            warnings.warn(f"{folder.name}: {finding.message}", stacklevel=4)
 
 
 def _version(name: str) -> str | None:

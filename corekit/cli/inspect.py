@@ -9,6 +9,8 @@ from typing import Any
 
 from corekit.cli.table import print_json, print_table
 from corekit.errors import CheckpointError
+from corekit.origins import compare
+from corekit.registry import registry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,12 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print where a checkpoint comes from and what is in it."""
+    """Print where a checkpoint comes from, what has changed since, and what is in it."""
     folder = _find(Path(args.path))
     facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     files = {p.stem: _header(p) for p in sorted(folder.glob("*.safetensors"))}
+    findings = compare(facts["components"], registry())
     if args.json:
-        print_json({"folder": str(folder), **facts, "files": files})
+        changes = [finding._asdict() for finding in findings]
+        print_json({"folder": str(folder), **facts, "files": files, "changes": changes})
         return 0
     print(
         f"{folder}: step {facts['step']}, corekit {facts['corekit']}, "
@@ -34,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     print_table(
         [c.upper() for c in columns], [[c[k] for k in columns] for c in facts["components"]]
     )
+    for finding in findings:
+        print(finding)
     print()
     print_table(
         ("FILE", "TENSORS", "NUMBERS"),

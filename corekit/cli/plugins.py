@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--problems", action="store_true", help="print the problems only, with tracebacks"
     )
+    parser.add_argument(
+        "--times", action="store_true", help="also print the time to load each, in milliseconds"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(_facts(installed, plugins=not args.problems))
         return 0
     if not args.problems:
-        _print_plugins(installed)
+        _print_plugins(installed, times=args.times)
     for problem in installed.problems:
         print(f"problem: {problem}")
         if args.problems:
@@ -36,15 +39,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_plugins(installed: Registry) -> None:
+def _print_plugins(installed: Registry, *, times: bool) -> None:
     if not installed.plugins:
         print("no plugins are installed; core's own components: corekit components")
         return
+    header = ["NAME", "DISTRIBUTION", "VERSION", "STATUS", "COMPONENTS"]
     rows = [
-        (plugin.name, plugin.distribution, plugin.version, plugin.status, str(count))
+        [plugin.name, plugin.distribution, plugin.version, plugin.status, str(count)]
         for plugin, count in _counted(installed)
     ]
-    print_table(("NAME", "DISTRIBUTION", "VERSION", "STATUS", "COMPONENTS"), rows)
+    if times:
+        header.append("MS")
+        for row, plugin in zip(rows, installed.plugins, strict=True):
+            row.append("-" if plugin.load_ms is None else f"{plugin.load_ms:.1f}")
+    print_table(header, rows)
 
 
 def _counted(installed: Registry) -> list[tuple[Plugin, int]]:
@@ -73,6 +81,7 @@ def _facts(installed: Registry, *, plugins: bool) -> dict[str, Any]:
             "distribution": problem.distribution,
             "version": problem.version,
             "stage": problem.stage,
+            "fatal": problem.fatal,
             "message": str(problem),
         }
         for problem in installed.problems

@@ -69,6 +69,11 @@ class Ancestral:
     def __post_init__(self) -> None:
         _check_options("Ancestral", "flexibility", self.flexibility, self.steps)
 
+    @property
+    def noise_share(self) -> float | None:
+        """1 at f = 0: a step is one draw of the posterior; no share of it otherwise."""
+        return 1.0 if self.flexibility == 0 else None
+
     def __call__(
         self,
         predict: Predict,
@@ -115,6 +120,11 @@ class Ddim:
 
     def __post_init__(self) -> None:
         _check_options("Ddim", "eta", self.eta, self.steps)
+
+    @property
+    def noise_share(self) -> float:
+        """Eta: each step draws that share of the standard deviation of the posterior."""
+        return self.eta
 
     def __call__(
         self,

@@ -78,6 +78,8 @@ class Chain(Bijector):
         self.context_shape = takes[0] if takes else None
         self.domain, self.codomain = members[0].domain, members[-1].codomain
         self.logdet_kind = weakest([m.logdet_kind for m in members])
+        self.rows_coupled = any(m.rows_coupled for m in members)
+        self.has_inverse = all(m.has_inverse for m in members)
 
     @property
     def latent_shape(self) -> Shape:
@@ -172,7 +174,7 @@ class Inverse(Bijector):
             )
         self.context_shape = self.of.context_shape
         self.domain, self.codomain = self.of.codomain, self.of.domain
-        self.logdet_kind = self.of.logdet_kind
+        self.logdet_kind, self.rows_coupled = self.of.logdet_kind, self.of.rows_coupled
 
     @property
     def latent_shape(self) -> Shape:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from corekit.data_spec import DataSpec
@@ -57,8 +58,10 @@ class FlowModel(DensityModel):
 
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """z = f(x)."""
-        return self.density.bijector(x, self.density._context(condition))[0]
+        with torch.no_grad():
+            return self.density.bijector(x, self.density._context(condition))[0]
 
     def decode(self, z: Tensor, *, generator: Randomness = None, **options: Any) -> Tensor:
         """x = f^-1(z)."""
-        return self.density.bijector.inverse(z)[0]
+        with torch.no_grad():
+            return self.density.bijector.inverse(z)[0]

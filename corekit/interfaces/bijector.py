@@ -19,14 +19,17 @@ class Bijector(nn.Module, ABC):
     **Implement one.** Set ``event_shape`` (and ``latent_shape``, ``context_shape`` where they
     differ from the defaults) in the constructor, and write ``_forward`` and ``_inverse``; each
     returns the mapped tensor and the log-determinant of the map in that direction. Never write
-    in place. Prove it with random weights against autograd's Jacobian.
+    in place. ``corekit.testing`` proves it: with random weights, against autograd's Jacobian.
 
     Attributes:
         event_shape: Shape of x without the batch.
         latent_shape: Shape of z without the batch.
         context_shape: Shape of the context, or None if it takes none.
-        domain, codomain: Supports of x and z.
+        domain: Support of x.
+        codomain: Support of z.
         logdet_kind: What the log-determinant is (`Likelihood`); a chain is as good as its weakest.
+        rows_coupled: Whether a row depends on the others in its batch (batch norm in training).
+        has_inverse: Whether ``inverse`` exists; a map for density estimation only may lack one.
 
     Shape:
         - x: ``(B, *event_shape)`` · z: ``(B, *latent_shape)`` · context: ``(B, *context_shape)``
@@ -41,6 +44,8 @@ class Bijector(nn.Module, ABC):
     domain: Support = Support.REAL
     codomain: Support = Support.REAL
     logdet_kind: Likelihood = Likelihood.EXACT
+    rows_coupled: bool = False
+    has_inverse: bool = True
 
     @property
     def latent_shape(self) -> Shape:

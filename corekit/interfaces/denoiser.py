@@ -60,6 +60,11 @@ class Denoiser(nn.Module, ABC):
                     f"{who}: needs the condition '{name}' of shape (batch, *{shape}), got none."
                 )
             check_shape(who, f"condition.{name}", value, shape)
+            if len(value) != len(x_t):
+                raise ShapeError(
+                    f"{who}: condition.{name} must have {len(x_t)} rows, one per row of x_t, "
+                    f"got {len(value)}."
+                )
         return self._forward(x_t, level, condition, previous)
 
     def prepared(self, condition: Condition | None) -> "Denoiser":

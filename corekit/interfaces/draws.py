@@ -71,13 +71,14 @@ class RowDraws(Draws):
         self._check("a draw", shape)
         wide = torch.promote_types(like.dtype, torch.float32)
         rows = [make(shape[1:], generator=g, dtype=wide) for g in self.generators]
-        return torch.stack(rows).to(like.device, like.dtype)
+        stacked = torch.stack(rows) if rows else torch.empty(shape, dtype=wide)
+        return stacked.to(like.device, like.dtype)
 
     def integers(self, name: str, high: int, shape: Shape, device: torch.device) -> Tensor:
         """Integers 0 ... high-1 of a shape, int64, row by row."""
         self._check(name, shape)
         rows = [torch.randint(high, shape[1:], generator=g) for g in self.generators]
-        return torch.stack(rows).to(device)
+        return (torch.stack(rows) if rows else torch.empty(shape, dtype=torch.int64)).to(device)
 
 
 class GivenDraws(Draws):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from corekit.interfaces.draws import Draws
+from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.records import Batch, LossTerms, NoiseLevel, Prediction
 
 if TYPE_CHECKING:
@@ -18,7 +19,15 @@ class Loss(nn.Module, ABC):
     **Implement one.** Write ``forward``. Every term has a name and a unit; reductions are sums over
     the event and nothing over the batch, unless the name says otherwise. A loss with a schedule
     keeps it in a buffer and moves it in ``at_step``, which the trainer calls once per step.
+
+    Attributes:
+        kind: What minus the total says about log p(x), of a model whose parts have likelihoods:
+            ``bound`` for an evidence lower bound, ``none`` for a weighted one.
+        rows_coupled: Whether the total of a row depends on the others in its batch.
     """
+
+    kind: Likelihood = Likelihood.NONE
+    rows_coupled: bool = False
 
     @abstractmethod
     def forward(self, model: "GenerativeModel", batch: Batch, draws: Draws) -> LossTerms:
@@ -33,11 +42,20 @@ class DenoisingLoss(nn.Module, ABC):
 
     **Implement one.** Write ``forward``; set ``unit`` and ``name``.
 
-    Shape: x_0, x_t, eps ``(B, *event_shape)``; result ``(B,)``.
+    Attributes:
+        name: What logs call it.
+        unit: What it is measured in: "squared error per coordinate", "nats".
+        is_error: It is never negative, and 0 where the prediction is the truth.
+        seeks_mean: Its expectation is least where the prediction is E[x_0 | x_t], which is what
+            samplers take a prediction for. Squared errors do; absolute ones seek a median.
+
+    Shape: x_0, x_t, eps ``(B, *event_shape)``; result ``(B,)``, float32 or wider.
     """
 
     name: str = "denoising"
     unit: str
+    is_error: bool = True
+    seeks_mean: bool = True
 
     @abstractmethod
     def forward(

@@ -115,7 +115,8 @@ class DiscreteSchedule(NoiseSchedule):
 
     def time_of(self, log_snr: Tensor) -> Tensor:
         """The time, between levels, at which the (linearly interpolated) log-SNR has a value."""
-        table = np.log(self.alphas_cumprod) - np.log1p(-self.alphas_cumprod)
+        with np.errstate(divide="ignore"):  # the last level may be without signal
+            table = np.log(self.alphas_cumprod) - np.log1p(-self.alphas_cumprod)
         grid = np.arange(1, self.steps + 1) / self.steps
         found = np.interp(-log_snr.detach().double().cpu().numpy(), -table, grid)
         return torch.as_tensor(found, dtype=log_snr.dtype, device=log_snr.device)

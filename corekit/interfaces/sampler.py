@@ -29,6 +29,14 @@ class Sampler(Protocol):
         """How many steps; None for as many as the schedule has."""
         ...
 
+    @property
+    def noise_share(self) -> float | None:
+        """The noise of a step, as a share of the standard deviation of q(x_s | x_t, x_0).
+
+        0: none, it is deterministic. 1: a step is one draw of q. None: an amount of its own.
+        """
+        ...
+
     def __call__(
         self,
         predict: Predict,

@@ -9,7 +9,7 @@ from torch import Tensor
 from corekit.errors import UsageError
 from corekit.interfaces.density import Prior
 from corekit.interfaces.draws import Draws
-from corekit.interfaces.likelihood import LogProb
+from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.loss import Loss
 from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.records import Batch, Condition, LossTerms
@@ -62,6 +62,9 @@ class WeightedElbo(Loss):
                 raise UsageError(f"WeightedElbo: {name} must be at least 0, got {value}.")
         self.kl_weight, self.warmup_steps = kl_weight, warmup_steps
         self.free_bits, self.kl = free_bits, kl
+        plain = kl_weight == 1 and not warmup_steps and not free_bits
+        self.kind = Likelihood.BOUND if plain else Likelihood.NONE
+        self.rows_coupled = free_bits > 0
         self.register_buffer("beta", torch.tensor(float(kl_weight)), persistent=False)
         self.at_step(0)
 
@@ -74,6 +77,7 @@ class WeightedElbo(Loss):
         """The loss terms of one batch."""
         posterior = model.encoder(batch.x, batch.condition)
         z, log_q = posterior.rsample_and_log_prob(draws)
+        z = z.to(batch.x.dtype)  # a posterior is kept in float32, its neighbours need not be
         decoded = model.decoder.loss(batch.x, Condition(vector=z), draws)
         units = {f"reconstruction_{name}": unit for name, unit in decoded.units.items()}
         terms = {f"reconstruction_{name}": value for name, value in decoded.terms.items()}

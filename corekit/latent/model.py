@@ -82,6 +82,7 @@ class LatentModel(GenerativeModel):
             raise NoDensity(f"LatentModel: no likelihood in nats. {self._why()}")
         draws = as_draws(generator)
         z, log_q = self.encoder(x, condition).rsample_and_log_prob(draws, n)
+        z = z.to(x.dtype)  # a posterior is kept in float32, its neighbours need not be
         rows = x.repeat(n, *(1,) * (x.ndim - 1))
         log_joint = self.decoder.log_prob(rows, Condition(vector=z), generator=draws)
         return z, log_q, log_joint + self.prior.log_prob(z, generator=draws)
@@ -117,7 +118,7 @@ class LatentModel(GenerativeModel):
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """The most probable latent of each row, ``(B, *latent_shape)``."""
         with torch.no_grad():
-            return self.encoder(x, condition).mode
+            return self.encoder(x, condition).mode.to(x.dtype)
 
     def decode(self, z: Tensor, *, generator: Randomness = None, **options: Any) -> Tensor:
         """One draw from p(x | z) per row of z."""

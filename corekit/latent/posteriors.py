@@ -47,8 +47,10 @@ class DiagonalGaussian(Posterior):
         return 0.5 * (1 + math.log(2 * math.pi) + self.log_var).sum(-1)
 
     def statistics(self) -> dict[str, Tensor]:
-        """Mean of mu, largest |mu|, mean standard deviation."""
+        """Mean of mu, its largest absolute value, mean standard deviation."""
         mu, std = self.mu.detach(), (0.5 * self.log_var.detach()).exp()
+        if not mu.numel():
+            return {}
         return {"z_mean": mu.mean(), "z_abs_max": mu.abs().amax(), "z_std": std.mean()}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from corekit.data_spec import DataSpec
 from corekit.spec.base import Spec
@@ -29,3 +30,31 @@ class Shapes3dSpec(Spec):
     def data_spec(self) -> DataSpec:
         """Clouds of (points, 3)."""
         return DataSpec((self.points, 3), size=self.size)
+
+
+class Toy2dSpec(Spec):
+    """Points in the plane from a classic density, drawn by corekit itself."""
+
+    type: Literal["toy2d"] = "toy2d"
+    density: Literal["moons", "checkerboard", "eight_gaussians", "rings", "pinwheel", "spirals"] = (
+        Field("moons", description="which density")
+    )
+    size: int = Field(10_000, ge=1, description="number of training points")
+    held_out: int = Field(2_000, ge=1, description="number of points in each of the other splits")
+    noise: float = Field(
+        1.0, gt=0, description="scales the customary width of the lines; none in checkerboard"
+    )
+    seed: int = Field(0, ge=0, description="which points")
+
+    @model_validator(mode="after")
+    def _only_with_noise(self) -> Self:
+        if self.density == "checkerboard" and self.noise != 1:
+            raise ValueError(
+                f"noise must be left out with density checkerboard, which has none,"
+                f" got {self.noise}"
+            )
+        return self
+
+    def data_spec(self) -> DataSpec:
+        """Points (2,)."""
+        return DataSpec((2,), size=self.size)

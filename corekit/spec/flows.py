@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field
 
 from corekit.data_spec import DataSpec, Shape
 from corekit.errors import ShapeError
 from corekit.spec.base import Spec, place
-from corekit.spec.slots import BijectorSlot, PriorSlot, Slot
+from corekit.spec.slots import BijectorSlot, OneOrMany, PriorSlot
 
 
 class ChainSpec(Spec):
@@ -41,18 +41,12 @@ class InverseSpec(Spec):
         return event_shape if inner == event_shape else None
 
 
-def _one_or_many(value: Any, validate_list: ValidatorFunctionWrapHandler) -> Any:
-    if isinstance(value, list | tuple):
-        return validate_list(value)
-    return [Slot("bijector").validate(value)]
-
-
 class RepeatSpec(Spec):
     """The same bijectors again and again, built anew each time with weights of their own."""
 
     type: Literal["repeat"] = "repeat"
     times: int = Field(ge=1, description="how often", examples=[4])
-    of: Annotated[list[BijectorSlot], WrapValidator(_one_or_many)] = Field(
+    of: Annotated[list[BijectorSlot], OneOrMany("bijector")] = Field(
         min_length=1,
         description="one bijector, or a list that is repeated as a whole",
         examples=["linear"],

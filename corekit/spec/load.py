@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from corekit.errors import Path, Position, SpecError, SpecProblem, UsageError, format_path
+from corekit.registry import registry
 from corekit.spec.explain import explain
 from corekit.spec.merge import apply_set, merge
 from corekit.spec.run import RunSpec
@@ -45,7 +46,9 @@ def load_spec(path: str | FilePath, sets: Sequence[str] = ()) -> LoadedSpec:
     Raises:
         UsageError: the file is not there, or a `path=value` leads nowhere
         SpecError: anything wrong in the spec; lists all of it
+        PluginError: plugins have problems, and `COREKIT_STRICT_PLUGINS` is set
     """
+    registry()  # what is wrong with all plugins together is no problem of the spec
     files = _Files()
     tree = files.read(FilePath(path))
     problems = list(files.problems)
@@ -81,6 +84,7 @@ def run_spec(spec: Mapping[str, Any] | RunSpec) -> RunSpec:
         >>> run_spec({"version": 1, "model": flow, "data": "shapes3d"}).train.steps
         10000
     """
+    registry()
     try:
         return RunSpec.model_validate(spec)
     except ValidationError as error:

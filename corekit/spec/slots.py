@@ -80,6 +80,29 @@ class Slot:
         return problem("component_type_missing", message)
 
 
+@dataclass(frozen=True)
+class OneOrMany:
+    """Marks a list of slots that may be written as one: `of: linear` for `of: [linear]`."""
+
+    kind: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Put a single component in a list; the path of a mistake in it has no index."""
+        return core_schema.no_info_wrap_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """The list, or one of its items."""
+        many = handler(schema)
+        return {"if": {"type": "array"}, "then": many, "else": many["items"]}
+
+    def _validate(self, value: Any, validate_list: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, list | tuple):
+            return validate_list(value)
+        return [Slot(self.kind).validate(value)]
+
+
 def spec_class(kind: str, name: Any) -> type[Spec]:
     """The spec class of an installed component.
 

@@ -98,7 +98,11 @@ class TrainSpec(Section):
     keep: int = Field(2, ge=1, description="number of checkpoints kept")
     sample_every: int | None = Field(None, ge=1, description="steps between two sets of samples")
     evaluate_every: int | None = Field(None, ge=1, description="steps between two evaluations")
-    samples: int = Field(8, ge=1, description="number of samples in a set")
+    samples: int | None = Field(
+        None,
+        ge=1,
+        description="number of samples in a set; if null 8, or 2000 points in the plane",
+    )
     max_time: float | None = Field(
         None, gt=0, description="minutes after which training saves and stops"
     )

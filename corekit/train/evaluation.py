@@ -1,6 +1,7 @@
 """Everything that is measured of a trained model, with what is needed to read it."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from corekit.build import build_dataset, component
 from corekit.data.loading import fixed_batches
-from corekit.errors import DataError
+from corekit.errors import DataError, NoDensity
 from corekit.interfaces.dataset import Dataset, Figure, Metric
 from corekit.interfaces.draws import RowDraws, seed_of
 from corekit.interfaces.likelihood import Likelihood
@@ -83,12 +84,17 @@ def _all(dataset: Dataset, split: str, seed: int) -> Tensor:
 
 
 def _likelihood(model: GenerativeModel, dataset: Dataset, split: str, seed: int) -> dict[str, Any]:
-    """Mean log p(x) in nats, with a 95 % interval over the examples."""
+    """Mean log p(x) in nats, with a 95 % interval over the examples.
+
+    Where the data know their own density, its mean is the reference: no model's is higher.
+    """
     device = next(model.parameters()).device
-    values = []
+    values, truth = [], []
     for batch in fixed_batches(nonempty(dataset, split), seed_of(seed, "heldout"), 64):
         moved = batch.to(device)
         draws = RowDraws(seed, batch.rows)
+        with suppress(NoDensity):
+            truth.append(_log_density(dataset, batch.x))
         values.append(
             model.log_prob(moved.x, moved.condition, generator=draws).value.double().cpu()
         )
@@ -102,9 +108,18 @@ def _likelihood(model: GenerativeModel, dataset: Dataset, split: str, seed: int)
     # The mean of one-draw weights is an ELBO: a bound.
     kind = _LESS.get(model.kind, model.kind.value)
     protocol = {"kind": kind, "interval95": round(half, 4), "examples": len(nats)}
-    return _row(
-        f"{split}/log_prob", Figure(nats.mean().item(), protocol=protocol, better="higher"), "nats"
-    )
+    references = {"data": torch.cat(truth).mean().item()} if truth else {}
+    figure = Figure(nats.mean().item(), None, references, protocol, better="higher")
+    return _row(f"{split}/log_prob", figure, "nats")
+
+
+def _log_density(dataset: Dataset, x: Tensor) -> Tensor:
+    """The log-density of the data themselves, which only data drawn by a formula know."""
+    log_prob = getattr(dataset, "log_prob", None)
+    if log_prob is None:
+        raise NoDensity(f"{type(dataset).__name__}: its density is not known.")
+    value: Tensor = log_prob(x).value
+    return value
 
 
 def _row(name: str, figure: Figure, unit: str) -> dict[str, Any]:

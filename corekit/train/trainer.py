@@ -21,6 +21,7 @@ from corekit.interfaces.dataset import Dataset
 from corekit.interfaces.draws import Draws, seed_of
 from corekit.interfaces.model import GenerativeModel
 from corekit.interfaces.records import LossTerms
+from corekit.report.save import worth_drawing
 from corekit.spec import RunSpec, dump_yaml
 from corekit.train.device import default_generator, make_accelerator
 from corekit.train.ema import Ema
@@ -190,7 +191,7 @@ class Trainer:
                 path = sample_and_save(
                     self.model,
                     self.run.samples / f"step-{self.step:07d}",
-                    self.train.samples,
+                    self.train.samples or worth_drawing(self.data.event_shape),
                     self.train.seed,
                 )
             report.say(f"samples: {path}")

@@ -128,6 +128,30 @@ def test_inspect_needs_no_data_and_lists_the_parts(run, capsys):
     assert json.loads(capsys.readouterr().out)["step"] == 4
 
 
+def test_inspect_says_what_has_changed_since(run, capsys):
+    assert main(["inspect", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changes"] == []
+    file = run / "checkpoints" / "step-0000004" / "provenance.json"
+    facts = json.loads(file.read_text())
+    for component in facts["components"]:
+        if component["distribution"] == "corekit-realnvp":
+            component["version"] = "0.0.3"
+        if component["distribution"] == "corekit-ddpm-improved":
+            component |= {"distribution": "corekit-lost", "name": f"lost.{component['kind']}"}
+    file.write_text(json.dumps(facts))
+    assert main(["inspect", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (warning,) = [line for line in lines if line.startswith("warning: ")]
+    assert "made with corekit-realnvp 0.0.3" in warning
+    assert "(bijector 'realnvp.affine_coupling')" in warning
+    errors = [line for line in lines if line.startswith("error: needs the ")]
+    assert len(errors) == 2
+    assert all("pip install corekit-lost" in line for line in errors)
+    assert main(["inspect", str(run), "--json"]) == 0
+    changes = json.loads(capsys.readouterr().out)["changes"]
+    assert [change["level"] for change in changes] == ["error", "error", "warning"]
+
+
 # -- bad input: the words and the exit code -------------------------------------------------
 
 

@@ -3,11 +3,11 @@
 import os
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from corekit.data_spec import DataSpec
 from corekit.errors import DataError, ShapeError
-from corekit.spec import Spec
+from corekit.spec import Section, Spec
 
 
 class EncoderSpec(Spec):
@@ -88,3 +88,21 @@ class FileSpec(Spec):
 
 class NotASpec:
     """Not a Spec."""
+
+
+def _sectioned(name, key):
+    """A spec with a section, whose class has the same name in both, and fields of awkward names."""
+    section = create_model("Net", __base__=Section, **{key: (int, Field(1, description="size"))})
+    return create_model(
+        "SectionedSpec",
+        __base__=Spec,
+        type=(Literal[name], name),
+        net=(section, Field(section(), description="the network")),
+        default=(int, Field(0, description="a field of this name")),
+        title=(str, Field("", description="and of this one")),
+        words=(dict[str, str], Field({}, description="any", examples=[{"title": "a"}])),
+    )
+
+
+OneSpec = _sectioned("one.sectioned", "width")
+TwoSpec = _sectioned("two.sectioned", "depth")

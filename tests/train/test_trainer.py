@@ -11,7 +11,9 @@ from corekit.data.loading import Loader, fixed_batches
 from corekit.errors import DivergedError, UsageError
 from corekit.interfaces.draws import Draws, seed_of
 from corekit.interfaces.records import Batch, LossTerms
+from corekit.spec import run_spec
 from corekit.train.ema import Ema
+from corekit.train.evaluation import evaluate
 from corekit.train.heldout import heldout_loss
 from corekit.train.lr_schedules import constant, linear_decay
 from corekit.train.meter import Meter
@@ -222,3 +224,26 @@ def test_run_folders_are_numbered_and_logs_survive_a_torn_line(tmp_path):
         file.write('{"step": 4, "lo')
     run.rewind(2)
     assert [r["step"] for r in run.records()] == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_flow_approaches_the_entropy_of_the_data(tmp_path):
+    """Eight Gaussians: far better than one Gaussian, and never better than the truth."""
+    coupling = {"type": "realnvp.affine_coupling", "hidden": 32}
+    flow = {"type": "repeat", "times": 6, "of": [coupling, "linear"]}
+    spec = run_spec(
+        {
+            "version": 1,
+            "model": {"type": "flow", "bijector": flow},
+            "data": {"type": "toy2d", "density": "eight_gaussians", "held_out": 1000},
+            "train": {"steps": 800, "batch_size": 256, "optimizer": {"type": "adam", "lr": 3e-3}}
+            | {"ema": 0.99, "device": "cpu"},
+        }
+    )
+    Trainer(spec, tmp_path / "run", quiet=True).fit()
+    found = evaluate(load(tmp_path / "run"), spec)
+    (nats,) = [f for f in found["figures"] if f["name"] == "test/log_prob"]
+    truth = nats["references"]["data"]
+    assert truth == pytest.approx(-math.log(2 * math.pi * math.e), abs=0.1)  # log 8 + sd^2 = 1/8
+    assert nats["protocol"]["kind"] == "exact"
+    assert truth - 0.4 < nats["value"] < truth + 0.02

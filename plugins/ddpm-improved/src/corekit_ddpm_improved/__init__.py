@@ -12,6 +12,7 @@ def _component(kind: str, name: str, spec: str, target: str, summary: str) -> Co
         spec=f"corekit_ddpm_improved.specs:{spec}",
         target=f"corekit_ddpm_improved.{target}",
         summary=summary,
+        conformance=f"corekit_ddpm_improved.conformance:{name.upper()}",
     )
 
 

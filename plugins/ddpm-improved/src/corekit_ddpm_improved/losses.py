@@ -1,5 +1,6 @@
 """Losses of one denoising prediction."""
 
+import torch
 from torch import Tensor
 
 from corekit.diffusion.process import target_of
@@ -21,7 +22,7 @@ class Mse(DenoisingLoss):
     Args:
         target: y: "eps", "x_0", "v" or "velocity".
 
-    Shape: result ``(B,)``, squared error per coordinate.
+    Shape: result ``(B,)``, squared error per coordinate; float64 if the event is, else float32.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, eq. 14,
         https://arxiv.org/abs/2006.11239; v: Salimans and Ho, Progressive Distillation,
@@ -41,4 +42,5 @@ class Mse(DenoisingLoss):
         """The squared error of each row."""
         predicted = target_of(self.target, prediction.x_0, prediction.eps, level)
         error = predicted - target_of(self.target, x_0, eps, level)
-        return error.square().flatten(1).mean(1)
+        wide = torch.promote_types(error.dtype, torch.float32)  # a mean in half precision is rough
+        return error.to(wide).square().flatten(1).mean(1)

@@ -5,7 +5,9 @@ from corekit.registry import Component, hookimpl
 API = "1.0"
 
 
-def _component(kind: str, name: str, spec: str, target: str, summary: str) -> Component:
+def _component(
+    kind: str, name: str, spec: str, target: str, summary: str, conformance: str | None = None
+) -> Component:
     return Component(
         kind,
         f"pointcloud.{name}",
@@ -14,6 +16,7 @@ def _component(kind: str, name: str, spec: str, target: str, summary: str) -> Co
         if target.startswith("corekit.")
         else f"corekit_pointcloud_diffusion.{target}",
         summary=summary,
+        conformance=conformance and f"corekit_pointcloud_diffusion.conformance:{conformance}",
     )
 
 
@@ -27,6 +30,7 @@ def corekit_components() -> list[Component]:
             "PointNetSpec",
             "encoder:PointNetEncoder",
             "order-free features of points, then mean and log-variance",
+            "POINTNET",
         ),
         _component(
             "denoiser",
@@ -34,6 +38,7 @@ def corekit_components() -> list[Component]:
             "PointwiseSpec",
             "denoiser:PointwiseNet",
             "one gated perceptron for every point",
+            "POINTWISE",
         ),
         _component(
             "noise_schedule",
@@ -41,6 +46,7 @@ def corekit_components() -> list[Component]:
             "VarianceScheduleSpec",
             "schedule:VarianceSchedule",
             "literal linear betas, 200 steps to 0.05",
+            "VARIANCE_SCHEDULE",
         ),
         _component(
             "prior",
@@ -55,6 +61,7 @@ def corekit_components() -> list[Component]:
             "Hdf5Spec",
             "corekit.data.hdf5:Hdf5PointClouds",
             "point clouds of an HDF5 file: group, split, array",
+            "HDF5",
         ),
         _component(
             "metric",

@@ -95,7 +95,8 @@ class PointwiseNet(Denoiser):
             z = Condition.vector_of(condition, "PointwiseNet")
             context = torch.cat([context, z.to(x_t.dtype)], dim=1)  # (B, context)
         folded = self._fold(context)
-        if x_t.device.type == "cpu" and torch.get_num_threads() == 1:
+        compiled = torch.compiler.is_compiling()  # a compiler has tiles of its own
+        if x_t.device.type == "cpu" and not compiled and torch.get_num_threads() == 1 and len(x_t):
             # Unbound once: indexing would cost a tensor of zeros per use in the backward pass.
             clouds = zip(
                 *(zip(w.unbind(), b.unbind(), strict=True) for w, b in folded), strict=True

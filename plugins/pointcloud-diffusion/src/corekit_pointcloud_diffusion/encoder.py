@@ -93,8 +93,8 @@ class PointNetEncoder(Encoder):
         for layer in layers:
             h = layer(h)
         if self.training and h.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-            return max_of_norm(h.reshape(*x.shape[:2], -1), linear, norm)
-        return norm(linear(h)).reshape(*x.shape[:2], -1).max(1).values
+            return max_of_norm(h.reshape(*x.shape[:2], linear.in_features), linear, norm)
+        return norm(linear(h)).reshape(*x.shape[:2], linear.out_features).max(1).values
 
 
 def _layers(widths: Sequence[int]) -> nn.Sequential:

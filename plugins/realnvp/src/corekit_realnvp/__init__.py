@@ -15,5 +15,6 @@ def corekit_components() -> list[Component]:
             spec="corekit_realnvp.specs:AffineCouplingSpec",
             target="corekit_realnvp.coupling:AffineCoupling",
             summary="scale and shift one half, conditioned on the other",
+            conformance="corekit_realnvp.conformance:AFFINE_COUPLING",
         ),
     ]

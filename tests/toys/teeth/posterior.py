@@ -1,0 +1,99 @@
+"""Posteriors with one mistake each."""
+
+import math
+from functools import partial
+
+import torch
+
+from corekit.latent.posteriors import DiagonalGaussian
+from teeth import Tooth
+
+
+def build(posterior):
+    """Four rows, two dimensions, far from standard normal."""
+    mu = 2 * torch.randn(4, 2, dtype=torch.float64)
+    return posterior(mu, 0.5 * torch.randn(4, 2, dtype=torch.float64))
+
+
+class RowsInterleaved(DiagonalGaussian):
+    def rsample_and_log_prob(self, draws, k=1):
+        z, log_q = super().rsample_and_log_prob(draws, k)
+        order = torch.arange(k * len(self.mu)).reshape(k, -1).T.flatten()
+        return z[order], log_q._replace(value=log_q.value[order])
+
+
+class VarianceForDeviation(DiagonalGaussian):
+    """Samples with the variance where the standard deviation belongs."""
+
+    def rsample_and_log_prob(self, draws, k=1):
+        mu, log_var = self.mu.repeat(k, 1), self.log_var.repeat(k, 1)
+        z = mu + log_var.exp() * draws.normal("z", tuple(mu.shape), mu)
+        values = [self.log_prob(part) for part in z.chunk(k)]
+        return z, values[0]._replace(value=torch.cat([v.value for v in values]))
+
+
+class NoConstant(DiagonalGaussian):
+    def log_prob(self, z):
+        logq = super().log_prob(z)
+        return logq._replace(value=logq.value + math.log(2 * math.pi))
+
+    def rsample_and_log_prob(self, draws, k=1):
+        z, logq = super().rsample_and_log_prob(draws, k)
+        return z, logq._replace(value=logq.value + math.log(2 * math.pi))
+
+
+class DensityOfAnotherDraw(DiagonalGaussian):
+    def rsample_and_log_prob(self, draws, k=1):
+        z, _ = super().rsample_and_log_prob(draws, k)
+        return z, super().rsample_and_log_prob(draws, k)[1]
+
+
+class ModeIsASample(DiagonalGaussian):
+    @property
+    def mode(self):
+        return self.mu + 0.7 * (0.5 * self.log_var).exp()
+
+
+class WrongEntropy(DiagonalGaussian):
+    def entropy(self):
+        return super().entropy() - 0.5 * self.log_var.sum(-1)
+
+
+class OneDrawForAll(DiagonalGaussian):
+    def rsample_and_log_prob(self, draws, k=1):
+        z, logq = super().rsample_and_log_prob(draws, 1)
+        return z.repeat(k, 1), logq._replace(value=logq.value.repeat(k))
+
+
+class GlobalNoise(DiagonalGaussian):
+    def rsample_and_log_prob(self, draws, k=1):
+        z = self.mu.repeat(k, 1) + (0.5 * self.log_var.repeat(k, 1)).exp() * torch.randn(
+            k * len(self.mu), self.mu.shape[1], dtype=self.mu.dtype
+        )
+        value = torch.cat([self.log_prob(part).value for part in z.chunk(k)])
+        return z, self.log_prob(self.mu)._replace(value=value)
+
+
+class AttachedStatistics(DiagonalGaussian):
+    def statistics(self):
+        return {"z_mean": self.mu.requires_grad_().mean()}
+
+
+def _bug(bug, posterior, caught_by):
+    return Tooth("posterior", bug, partial(build, posterior), caught_by)
+
+
+RIGHT = [partial(build, DiagonalGaussian)]
+TEETH = [
+    _bug("rows are laid out row by row", RowsInterleaved, "samples_come_draw_by_draw"),
+    _bug("every draw is the same", OneDrawForAll, "samples_come_draw_by_draw"),
+    _bug("the variance scales the noise", VarianceForDeviation, "its_density_integrates_to_one"),
+    _bug("log 2 pi is missing", NoConstant, "its_density_integrates_to_one"),
+    _bug(
+        "log q is that of another draw", DensityOfAnotherDraw, "the_density_of_a_draw_is_log_prob"
+    ),
+    _bug("the mode is off", ModeIsASample, "the_mode_is_most_probable"),
+    _bug("the entropy lacks the variance", WrongEntropy, "the_entropy_equals_monte_carlo"),
+    _bug("noise from torch's global generator", GlobalNoise, "draws_decide_its_samples"),
+    _bug("a statistic keeps its graph", AttachedStatistics, "its_statistics_are_numbers"),
+]
