@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from corekit.cli.spec_file import add_set_argument
 from corekit.errors import SpecError, UsageError
 
 
@@ -15,14 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", default="flow", metavar="NAME", help="flow, diffusion, latent, … (default flow)"
     )
     parser.add_argument("--data", metavar="NAME", help="the data set; one that fits unless given")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="sets",
-        metavar="PATH=VALUE",
-        help="a value that the spec must have, e.g. --set data.density=rings; may be repeated",
-    )
+    add_set_argument(parser, "a value that the spec must have, e.g. --set data.density=rings")
     parser.add_argument("--out", metavar="FILE", help="write it there instead of printing it")
 
 

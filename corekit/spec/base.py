@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -29,7 +29,7 @@ class Section(BaseModel):
     """A part of a spec: unknown keys are refused, values are finite and never change.
 
     An unknown key is reported with the nearest and all allowed ones, beside every other mistake.
-    `true` is no number, although pydantic and Python take it for 1.
+    Neither `true` nor `"3"` is a number, although pydantic takes them for 1 and 3.
     """
 
     model_config = ConfigDict(
@@ -39,7 +39,7 @@ class Section(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _explain(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        details = _booleans(cls, value) if isinstance(value, Mapping) else []
+        details = _no_numbers(cls, value) if isinstance(value, Mapping) else []
         known = {detail["loc"] for detail in details}
         try:
             new = handler(value)
@@ -127,25 +127,44 @@ def problem(code: str, message: str, **facts: Any) -> PydanticCustomError:
     return PydanticCustomError(code, "{message}", {"message": message, **facts})
 
 
-def _booleans(model: type[Section], value: Mapping[str, Any]) -> list[InitErrorDetails]:
-    """An error for each true or false where a number is wanted."""
-    return [
-        InitErrorDetails(type="int_type" if wants is int else "float_type", loc=(key,), input=item)
-        for key, wants in _number_fields(model).items()
-        if isinstance(item := value.get(key), bool)
-    ]
+def _no_numbers(model: type[Section], value: Mapping[str, Any]) -> list[InitErrorDetails]:
+    """An error for each true, false or text where a number is wanted, alone or in a list."""
+    errors = []
+    for key, wants in _number_fields(model).items():
+        given = value.get(key)
+        items = enumerate(given) if isinstance(given, (list, tuple)) else [(None, given)]
+        for index, item in items:
+            if isinstance(item, (bool, str)):
+                place = (key,) if index is None else (key, index)
+                kind: ErrorType = "int_type" if wants is int else "float_type"
+                errors.append(InitErrorDetails(type=kind, loc=place, input=item))
+    return errors
 
 
 @cache
 def _number_fields(model: type[Section]) -> dict[str, type]:
-    """The fields that take an int or a float, and no bool."""
+    """The fields that take an int or a float, or a list of them, and neither bool nor text."""
     wanted: dict[str, type] = {}
     for name, field in model.model_fields.items():
-        members = {field.annotation, *get_args(field.annotation)}
+        members = set(_members(field.annotation))
         for number in (int, float):
-            if number in members and bool not in members:
+            if number in members and not {bool, str} & members:
                 wanted[name] = number
     return wanted
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The types that a value, or an item of a list, may have; of literals, whether one is text."""
+    if get_origin(annotation) is Literal:
+        yield from (str for literal in get_args(annotation) if isinstance(literal, str))
+        return
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        inner = inner[:1]
+    if not inner:
+        yield annotation
+    for member in inner:
+        yield from _members(member)
 
 
 def _explained(model: type[Section], detail: Any) -> InitErrorDetails:

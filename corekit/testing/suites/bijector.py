@@ -144,9 +144,8 @@ def the_inverse_logdet_is_minus_the_forward_one(case: Case) -> str:
     part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
     z, logdet = part(inputs["x"], inputs.get("context"))
     _, inverse_logdet = part.inverse(z, inputs.get("context"))
-    return expect_close(
-        "the inverse logdet", inverse_logdet, -logdet, case.how.tolerance, of="minus", hint=SIGN
-    )
+    what, of = "the inverse logdet", "minus the forward one"
+    return expect_close(what, inverse_logdet, -logdet, case.how.tolerance, of=of, hint=SIGN)
 
 
 @SUITE.check()
