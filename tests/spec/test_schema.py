@@ -152,7 +152,7 @@ def test_slots_nest_without_end(core):
         ("steps: 100", "steps: true", "$.train.steps", "True is not of type 'integer'"),
         ("ema: 0.9", "ema: 1", "$.train.ema", "1 is greater than or equal to the maximum of 1"),
         ("ema: 0.9", "ema: no", "$.train.ema", "'no' is not of type 'number', 'null'"),
-        ("adam,", "adm,", "$.train.optimizer.type", "'adm' is not one of ['adam', 'adamw', 'sg"),
+        ("adam,", "adm,", "$.train.optimizer.type", "'adm' is not one of ['adam', "),
         ("[0.9, 0.99]", "[0.9, 1.5]", "$.train.optimizer.betas[1]", "1.5 is greater than or eq"),
         ("[0.9, 0.99]", "[0.9]", "$.train.optimizer.betas", "[0.9] is too short"),
         ("rings", "ring", "$.data.density", "'ring' is not one of"),
