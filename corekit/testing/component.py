@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import difflib
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corekit.build import component as build_component
-from corekit.errors import ShapeError
+from corekit.errors import ShapeError, UsageError
 from corekit.registry import registry
 from corekit.spec import Spec, spec_class
 from corekit.spec.describe import example
@@ -46,6 +47,10 @@ SUITES = (
 )
 
 
+BUILT = "it_can_be_built"
+"""The check that stands for all others where a component cannot be built."""
+
+
 def check_component(
     kind: str,
     component: Part,
@@ -66,6 +71,7 @@ def check_component(
 
     Raises:
         PluginError: There is no such component.
+        UsageError: ``only`` or ``how.expected_failures`` name a check that there is not.
 
     Example:
         >>> from corekit.flows.linear import Linear
@@ -73,6 +79,7 @@ def check_component(
         >>> all(result.ok for result in results)
         True
     """
+    _check_names(kind, only or ())
     return [
         check(case)
         for case, check in _plan(kind, component, how)
@@ -118,12 +125,26 @@ def suite_of(kind: str) -> Suite:
 def _plan(kind: str, component: Part, how: Conformance | None) -> list[tuple[Case, Check]]:
     """Every case with every check that it promises."""
     subject = _subject(kind, component, how)
+    _check_names(kind, subject.how.expected_failures)
     try:
         with isolated():
             cases = list(_cases(subject))
             return [(c, check) for c in cases for check in suite_of(kind) if _applies(check, c)]
     except Exception as error:  # the other checks cannot run: it is a check of its own that fails
         return [(_case(subject), _cannot_be_built(error))]
+
+
+def _check_names(kind: str, names: Collection[str]) -> None:
+    """Refuse a name that no check of the kind has: a misspelt one would be overlooked."""
+    known = [*(check.name for check in suite_of(kind)), BUILT]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(
+                f"Conformance: the name must be that of a check of a {kind}, got {name!r}.{hint} "
+                "`corekit check-plugin --json` has them all."
+            )
 
 
 def _applies(check: Check, case: Case) -> bool:
@@ -243,7 +264,7 @@ def _cannot_be_built(error: Exception) -> Check:
         raise error
 
     promise = "The smallest example of its spec builds it, in a shape that it accepts."
-    return Check("it_can_be_built", promise, it_can_be_built, lambda case: True)
+    return Check(BUILT, promise, it_can_be_built, lambda case: True)
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from teeth.bijector import Right, RowsMix, SignOfLogdet
 
-from corekit.errors import PluginError, RegistryLookup, ShapeError
+from corekit.errors import PluginError, RegistryLookup, ShapeError, UsageError
 from corekit.flows.linear import Linear
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.likelihood import Likelihood, LogProb
@@ -39,6 +39,16 @@ def test_a_named_failure_is_expected_and_must_come():
         results = check_component("bijector", part, how=how, only={"rows_do_not_mix"})
         assert {result.status for result in results} == {status}
         assert {result.ok for result in results} == {status == "expected"}
+
+
+def test_a_misspelt_name_of_a_check_is_refused():
+    how = Conformance(expected_failures={"rows_do_not_mixx": "a batch norm"})
+    with pytest.raises(
+        UsageError, match=r"got 'rows_do_not_mixx'\. Did you mean 'rows_do_not_mix'"
+    ):
+        check_component("bijector", Right, how=how)
+    with pytest.raises(UsageError, match=r"check of a bijector, got 'nonsense'\."):
+        check_component("bijector", Right, only={"nonsense"})
 
 
 def test_a_claim_of_coupled_rows_leaves_the_check_out():
