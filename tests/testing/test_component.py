@@ -154,15 +154,20 @@ def test_a_spec_that_imports_torch_is_found():
     ]
 
 
-def kit(name, target, spec):
+def test_a_spec_that_promises_other_data_is_found():
+    results = kit(
+        "WrongData", "Right", "kit_specs:WrongData", kind="dataset", module="teeth.dataset"
+    )
+    assert "the_spec_knows_the_data" in [r.check for r in results if not r.ok]
+
+
+def kit(name, target, spec, *, kind="bijector", module="kit_parts"):
     """What the kit says of a component with that spec."""
     name = f"kit.{name.lower()}"
-    component = Component(
-        "bijector", name, spec=spec, target=f"kit_parts:{target}", summary="a scale"
-    )
+    component = Component(kind, name, spec=spec, target=f"{module}:{target}", summary="a toy")
     with use_registry(Registry()) as registry:
         registry.register(component)
-        return check_component("bijector", name)
+        return check_component(kind, name)
 
 
 @pytest.mark.parametrize("name", ["ddpm", "corekit-ddpm-improved"])

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_serializer
 
+from corekit.data_spec import DataSpec
 from corekit.spec import Spec
 
 
@@ -63,3 +64,12 @@ class WrongShape(Spec):
 
     def shape(self, event_shape: Any, context_shape: Any = None) -> Any:
         return (*event_shape, 1)
+
+
+class WrongData(Spec):
+    """Points of two numbers, it says of three."""
+
+    type: Literal["kit.wrongdata"] = "kit.wrongdata"
+
+    def data_spec(self) -> DataSpec:
+        return DataSpec((3,), size=20)

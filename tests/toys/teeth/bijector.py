@@ -8,6 +8,7 @@ from torch import nn
 
 from corekit.errors import ShapeError
 from corekit.interfaces.bijector import Bijector
+from corekit.interfaces.likelihood import Likelihood
 from teeth import Tooth
 
 
@@ -278,6 +279,56 @@ class ConstantInHalfPrecision(Bijector):
         return z * (-self.log_scale).exp(), -self.log_scale.sum().expand(len(z))
 
 
+class KeepsTheLastFeature(Right):
+    """Leaves the shape that it declares: a feature is lost on the way."""
+
+    def __init__(self, event_shape, context_shape=None):
+        super().__init__(event_shape, context_shape)
+        self.has_inverse = False
+
+    def _forward(self, x, context):
+        z, logdet = super()._forward(x, context)
+        return z[:, :-1], logdet
+
+
+class NotOnto(Bijector):
+    """z = arctan x: the inverse is right where data lead, and latents beyond pi/2 have none."""
+
+    def __init__(self, event_shape, context_shape=None):
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+
+    def _forward(self, x, context):
+        return x.arctan(), -torch.log1p(x.square()).flatten(1).sum(1)
+
+    def _inverse(self, z, context):
+        x = z.tan()
+        return x, torch.log1p(x.square()).flatten(1).sum(1)
+
+
+class CancelsInFloat32(Right):
+    """A large shift that is added and taken away: nothing in float64, digits in float32."""
+
+    def _forward(self, x, context):
+        z, logdet = super()._forward(x, context)
+        return (z + 1e5) - 1e5, logdet
+
+
+class BiasedEstimate(Right):
+    """An estimate of the log-determinant by a random probe, with the wrong variance."""
+
+    logdet_kind = Likelihood.UNBIASED
+    spread = 1.2
+
+    def summed(self, log_scale):
+        probe = self.spread * torch.randn_like(log_scale)
+        return (log_scale * probe.square()).sum(1)
+
+
+class Estimate(BiasedEstimate):
+    spread = 1.0
+
+
 class LooksAtItsWeights(Right):
     """A constructor that reads numbers: there are none on the meta device."""
 
@@ -363,6 +414,10 @@ TEETH = [
     _bug("an empty batch fails", CannotBeEmpty, "an_empty_batch_is_fine"),
     _bug("an estimate claims to be exact", ClaimsToBeExact, "logdet_equals_the_autograd_jacobian"),
     _bug("a constant one is summed in bfloat16", ConstantInHalfPrecision, "it_runs_in_bfloat16"),
+    _bug("a feature is lost", KeepsTheLastFeature, "shapes_are_as_declared"),
+    _bug("some latents have no data", NotOnto, "forward_undoes_inverse"),
+    _bug("float32 loses digits", CancelsInFloat32, "the_round_trip_holds_in_float32"),
+    _bug("an unbiased estimate is biased", BiasedEstimate, "the_estimated_logdet_is_of_its_kind"),
     _bug("the constructor reads its weights", LooksAtItsWeights, "it_builds_on_the_meta_device"),
     _bug("a copy shares its weights", SharesItsWeights, "copies_are_equal_and_separate"),
 ]

@@ -5,7 +5,10 @@ from functools import partial
 
 import torch
 
-from corekit.latent.posteriors import DiagonalGaussian
+from corekit.flows.prior import StandardNormal
+from corekit.interfaces.likelihood import LogProb
+from corekit.latent.kl import CLOSED_FORMS
+from corekit.latent.posteriors import DiagonalGaussian, Point
 from teeth import Tooth
 
 
@@ -13,6 +16,11 @@ def build(posterior):
     """Four rows, two dimensions, far from standard normal."""
     mu = 2 * torch.randn(4, 2, dtype=torch.float64)
     return posterior(mu, 0.5 * torch.randn(4, 2, dtype=torch.float64))
+
+
+def build_point(posterior):
+    """Four rows without a density."""
+    return posterior(torch.randn(4, 2, dtype=torch.float64))
 
 
 class RowsInterleaved(DiagonalGaussian):
@@ -74,6 +82,20 @@ class GlobalNoise(DiagonalGaussian):
         return z, self.log_prob(self.mu)._replace(value=value)
 
 
+class HalfOfTheKl(DiagonalGaussian):
+    """Its closed form, below, lacks the factor one half."""
+
+
+CLOSED_FORMS[HalfOfTheKl, StandardNormal] = lambda q, p: (
+    q.mu.square() + q.log_var.exp() - q.log_var - 1
+).sum(-1)
+
+
+class InventsADensity(Point):
+    def log_prob(self, z):
+        return LogProb(z.new_zeros(len(z)))
+
+
 class AttachedStatistics(DiagonalGaussian):
     def statistics(self):
         return {"z_mean": self.mu.requires_grad_().mean()}
@@ -83,7 +105,7 @@ def _bug(bug, posterior, caught_by):
     return Tooth("posterior", bug, partial(build, posterior), caught_by)
 
 
-RIGHT = [partial(build, DiagonalGaussian)]
+RIGHT = [partial(build, DiagonalGaussian), partial(build_point, Point)]
 TEETH = [
     _bug("rows are laid out row by row", RowsInterleaved, "samples_come_draw_by_draw"),
     _bug("every draw is the same", OneDrawForAll, "samples_come_draw_by_draw"),
@@ -95,5 +117,12 @@ TEETH = [
     _bug("the mode is off", ModeIsASample, "the_mode_is_most_probable"),
     _bug("the entropy lacks the variance", WrongEntropy, "the_entropy_equals_monte_carlo"),
     _bug("noise from torch's global generator", GlobalNoise, "draws_decide_its_samples"),
+    _bug("the KL lacks its half", HalfOfTheKl, "the_closed_form_kl_equals_monte_carlo"),
+    Tooth(
+        "posterior",
+        "a number where there is no density",
+        partial(build_point, InventsADensity),
+        "a_density_that_is_not_there_is_refused",
+    ),
     _bug("a statistic keeps its graph", AttachedStatistics, "its_statistics_are_numbers"),
 ]

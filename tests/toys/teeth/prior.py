@@ -139,6 +139,17 @@ class DeafToItsCondition(Conditional):
         return self.map.bias if self.condition_shapes else 0
 
 
+class Unchecked(Right):
+    def loss(self, x, condition=None, draws=None):
+        return self._loss(x, condition, draws)
+
+
+class FalselyFree(Right):
+    """Says that an event may have any length, and has parameters of one."""
+
+    free_axes = (0,)
+
+
 class HalfSum(Right):
     def _log_prob(self, x, condition, draws):
         logp = super()._log_prob(x, condition, draws)
@@ -167,5 +178,7 @@ TEETH = [
         "a_density_that_is_not_there_is_refused",
     ),
     _bug("the condition is taken and ignored", DeafToItsCondition, "the_condition_matters"),
+    _bug("shapes are not checked", Unchecked, "wrong_shapes_are_refused"),
+    _bug("an axis is called free and is not", FalselyFree, "a_free_axis_may_have_any_length"),
     _bug("log_prob is rounded to bfloat16", HalfSum, "it_runs_under_autocast"),
 ]
