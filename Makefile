@@ -70,6 +70,7 @@ bench: $(STAMP)  ## measure: see benchmarks/README.md
 	$(BIN)/python benchmarks/levels.py
 	$(BIN)/python benchmarks/pointcloud.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/trainer.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/data.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/conformance.py
 
 clean:  ## remove what was built; runs/ and the virtual environment stay

@@ -65,7 +65,11 @@ def main() -> None:
 
     def ours() -> None:
         for _ in range(STEPS):
-            meter.add(trainer._step(next(loaders[1])))
+            trainer._phases.begin()
+            batch = next(loaders[1])
+            trainer._phases.mark("data")
+            meter.add(trainer._step(batch))
+            trainer.callbacks.step_end()
         meter.read()
 
     medians = interleaved({"bare loop": bare, "trainer": ours}, rounds=9)

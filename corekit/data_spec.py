@@ -31,6 +31,7 @@ class DataSpec:
         bin_width: distance between two neighbouring levels, in data units
         size: number of training examples
         condition_shapes: shape of each condition that comes with an example, by name
+        lowest: value of the lowest level, in data units: level k is lowest + k bin_width
     """
 
     event_shape: Shape
@@ -40,3 +41,28 @@ class DataSpec:
     bin_width: float | None = None
     size: int | None = None
     condition_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    lowest: float | None = None
+
+
+def pixel_spec(
+    event_shape: Shape,
+    value_range: tuple[float, float],
+    *,
+    size: int | None = None,
+    condition_shapes: Mapping[str, Shape] | None = None,
+) -> DataSpec:
+    """What 8-bit values are, brought to a range: level 0 is its low end, level 255 its high end.
+
+    Data in [0, 1] lie on the unit interval. There is no support for other bounded ranges: data in
+    [-1, 1] are said to be real, and `lowest`, `levels` and `bin_width` give their bounds.
+    """
+    low, high = value_range
+    return DataSpec(
+        tuple(event_shape),
+        support=Support.UNIT_INTERVAL if (low, high) == (0, 1) else Support.REAL,
+        levels=256,
+        bin_width=(high - low) / 255,
+        size=size,
+        condition_shapes=dict(condition_shapes or {}),
+        lowest=float(low),
+    )

@@ -50,9 +50,12 @@ def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def options_of(name: str) -> str:
-    """The usage line of a command and the table of its arguments."""
-    parser = argparse.ArgumentParser(prog=f"corekit {name}")
-    import_module(COMMANDS[name][0]).add_arguments(parser)
+    """The usage line of a command (or of one of its actions) and the table of its arguments."""
+    command, *actions_below = name.split()
+    parser = argparse.ArgumentParser(prog=f"corekit {command}")
+    import_module(COMMANDS[command][0]).add_arguments(parser)
+    for action in actions_below:
+        parser = _choices(parser)[action]
     actions = [a for a in parser._actions if not isinstance(a, argparse._HelpAction)]
     positional = [a for a in actions if not a.option_strings]
     words = [_metavar(a) if a.nargs != "?" else f"[{_metavar(a)}]" for a in positional]
@@ -62,6 +65,18 @@ def options_of(name: str) -> str:
     rows = [(f"`{_option(a)}`", _sentence(a.help)) for a in actions]
     arguments = table(("argument", "meaning"), rows) if rows else ""
     return f"```text\n{usage}\n```\n\n{arguments}"
+
+
+def _choices(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the actions below a command."""
+    below = (a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(next(below, {}))
+
+
+def _actions_of(name: str) -> list[str]:
+    parser = argparse.ArgumentParser()
+    import_module(COMMANDS[name][0]).add_arguments(parser)
+    return [f"{name} {action}" for action in _choices(parser)]
 
 
 def _option(action: argparse.Action) -> str:
@@ -227,7 +242,11 @@ PARTS: dict[str, Callable[[], str]] = {
     **{f"checks of {kind}": (lambda kind=kind: checks_of(kind)) for kind in SUITES},
     "fields of the spec": lambda: fields_table(RunSpec),
     "fields of train": lambda: fields_table(TrainSpec),
-    **{f"options of {name}": (lambda name=name: options_of(name)) for name in COMMANDS},
+    **{
+        f"options of {name}": (lambda name=name: options_of(name))
+        for command in COMMANDS
+        for name in (command, *_actions_of(command))
+    },
     **{
         f"components of {plugin.distribution}": (
             lambda distribution=plugin.distribution: components_of(distribution)

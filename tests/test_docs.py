@@ -196,6 +196,8 @@ class Page:
                 text=True,
             )
             assert done.returncode == 0, done.stdout
+        elif words[0] in ("accelerate", "torchrun"):  # several processes: the arguments only
+            self._corekit(line, words[words.index("corekit") + 1 :], output)
         elif words[0] == "corekit":
             self._corekit(line, words[1:], output)
         elif words[0] != "python":

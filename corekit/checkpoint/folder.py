@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def write(folder: Path, trees: Mapping[str, Any], texts: Mapping[str, str]) -> P
             (partial / f"{name}.json").write_text(json.dumps({"format": FORMAT, "tree": skeleton}))
         for name, text in texts.items():
             (partial / name).write_text(text, encoding="utf-8")
-        sums = [f"{_sha256(file)}  {file.name}" for file in sorted(partial.iterdir())]
+        sums = [f"{sha256(file)}  {file.name}" for file in sorted(partial.iterdir())]
         (partial / SUMS).write_text("\n".join(sums) + "\n")
         for file in partial.iterdir():
             _flush(file)
@@ -99,7 +100,7 @@ def verify(folder: Path) -> None:
             raise CheckpointError(
                 f"{folder}: {name} must be there, got no such file. Use another checkpoint."
             )
-        if _sha256(file) != digest:
+        if sha256(file) != digest:
             raise CheckpointError(
                 f"{file}: the contents must match {SUMS}, got another checksum "
                 f"({file.stat().st_size} bytes): the file is truncated or damaged. "
@@ -134,25 +135,73 @@ def find(path: str | Path) -> Path:
 def steps(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     folders = [p for p in (run / "checkpoints").glob("step-*") if (p / SUMS).exists()]
-    return sorted(folders, key=lambda p: int(p.name.removeprefix("step-")))
+    return sorted(folders, key=step_of)
 
 
-def prune(run: Path, keep: int) -> None:
-    """Delete all but the last ``keep`` checkpoints."""
-    for folder in steps(run)[:-keep]:
-        shutil.rmtree(folder)
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint, from its name."""
+    return int(folder.name.removeprefix("step-"))
 
 
-def _sha256(file: Path) -> str:
+def prune(run: Path, keep: int, best: int | None = None) -> None:
+    """Delete all but the last ``keep`` checkpoints and that of the best step.
+
+    ``checkpoints/best`` points to the best one, where a step is given and its checkpoint is there.
+    """
+    found = steps(run)
+    named = [folder for folder in found if step_of(folder) == best]
+    for folder in found[:-keep]:
+        if folder not in named:
+            # Renamed first: half a checkpoint never bears the name of a whole one.
+            doomed = folder.with_name(f".{folder.name}.deleted-{os.getpid()}")
+            os.replace(folder, doomed)
+            shutil.rmtree(doomed)
+    for folder in named:
+        link = folder.with_name(f".best-{os.getpid()}")
+        with suppress(OSError):  # a file system without links
+            link.unlink(missing_ok=True)
+            link.symlink_to(folder.name)
+            os.replace(link, folder.with_name("best"))
+
+
+def set_aside(run: Path, step: int) -> list[Path]:
+    """Move checkpoints after a step to ``checkpoints/aside``, where nothing takes them for latest.
+
+    A run that goes on from an earlier checkpoint will come to these steps again.
+    """
+    moved = []
+    for folder in steps(run):
+        if step_of(folder) > step:
+            target = folder.parent / "aside" / folder.name
+            target.parent.mkdir(exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(folder, target)
+            moved.append(target)
+    return moved
+
+
+def tidy(run: Path) -> None:
+    """Remove what a process that was killed while saving has left; a whole checkpoint stays."""
+    for old in (run / "checkpoints").glob(".step-*.old-*"):
+        folder = old.with_name(old.name[1:].split(".")[0])
+        if not folder.exists():  # killed between two renames
+            os.replace(old, folder)
+    for pattern in (".step-*.partial-*", ".step-*.old-*", ".step-*.deleted-*"):
+        for rest in (run / "checkpoints").glob(pattern):
+            shutil.rmtree(rest, ignore_errors=True)
+
+
+def sha256(file: Path) -> str:
+    """The checksum of a file, in hexadecimal."""
     with open(file, "rb") as handle:
         return (
             hashlib.file_digest(handle, "sha256").hexdigest()
             if hasattr(hashlib, "file_digest")
-            else _digest(handle)
+            else _digest_310(handle)
         )
 
 
-def _digest(handle: Any) -> str:  # Python 3.10
+def _digest_310(handle: Any) -> str:  # Python 3.10
     digest = hashlib.sha256()
     for chunk in iter(lambda: handle.read(1 << 20), b""):
         digest.update(chunk)

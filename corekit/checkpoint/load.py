@@ -18,14 +18,15 @@ from corekit.spec import RunSpec, load_spec
 
 
 def load(
-    path: str | Path, *, device: str | torch.device = "cpu", ema: bool = True
+    path: str | Path, *, device: str | torch.device = "cpu", ema: bool | float = True
 ) -> GenerativeModel:
     """The model of a run folder or a checkpoint, in eval mode.
 
     Args:
         path: A run folder (its latest checkpoint is used) or a checkpoint folder.
         device: Where to put it.
-        ema: Use the averaged weights if there are any.
+        ema: Use the averaged weights if there are any: True the first of them, a number those of
+            this rate; False the last weights.
 
     Raises:
         CheckpointError: If it is not a checkpoint, is damaged, or holds another model.
@@ -35,7 +36,7 @@ def load(
 
 
 def load_model(
-    path: str | Path, *, device: str | torch.device = "cpu", ema: bool = True
+    path: str | Path, *, device: str | torch.device = "cpu", ema: bool | float = True
 ) -> tuple[GenerativeModel, RunSpec, Path]:
     """The model, its spec and the checkpoint folder that it came from. See `load`."""
     folder = find(path)
@@ -44,10 +45,27 @@ def load_model(
     spec = load_spec(folder / "spec.yaml").spec
     state = read(folder, "state")
     model = build(spec, data=data_spec_of(state))
-    weights = read(folder, "ema" if ema and (folder / "ema.safetensors").exists() else "model")
+    weights = read(folder, weights_file(folder, spec, ema))
     restore(model, weights, folder)
     model.at_step(state["step"])
     return model.to(device).eval(), spec, folder
+
+
+def weights_file(folder: Path, spec: RunSpec, ema: bool | float) -> str:
+    """Which file of a checkpoint has the weights to use: "model", "ema" or "ema-RATE".
+
+    Raises:
+        CheckpointError: If there is no average of this rate.
+    """
+    if isinstance(ema, bool):
+        return "ema" if ema and (folder / "ema.safetensors").exists() else "model"
+    averages = spec.train.averages()
+    if ema not in averages:
+        rates = ", ".join(map(str, averages)) or "none"
+        raise CheckpointError(
+            f"{folder}: ema must be a rate that was averaged, got {ema}. Rates: {rates}."
+        )
+    return averages[ema]
 
 
 def restore(model: GenerativeModel, weights: dict[str, torch.Tensor], folder: Path) -> None:
@@ -76,6 +94,7 @@ def check_same_model(spec: RunSpec, folder: Path) -> None:
         kept = {
             "optimizer",
             "lr_schedule",
+            "groups",
             "batch_size",
             "accumulate",
             "ema",

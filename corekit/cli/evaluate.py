@@ -6,7 +6,12 @@ import argparse
 import json
 from typing import Any
 
-from corekit.cli.model_options import add_model_arguments, loaded_model, sampling_options
+from corekit.cli.model_options import (
+    add_model_arguments,
+    loaded_model,
+    sampling_options,
+    sharing,
+)
 from corekit.cli.table import print_json, print_table
 
 
@@ -29,11 +34,20 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate; prints every figure with its unit and references, and writes them to a file."""
     from corekit.train.evaluation import evaluate
 
-    model, spec, folder = loaded_model(args)
-    options = sampling_options(args, model)
-    result = evaluate(
-        model, spec, split=args.split, metrics=args.metric, num=args.num, seed=args.seed, **options
-    )
+    with sharing(args) as share:
+        model, spec, folder = loaded_model(args)
+        options = sampling_options(args, model) | {"share": share}
+        result = evaluate(
+            model,
+            spec,
+            split=args.split,
+            metrics=args.metric,
+            num=args.num,
+            seed=args.seed,
+            **options,
+        )
+    if not share.main:
+        return 0
     result["checkpoint"] = str(folder)
     run_folder = folder.parent.parent if folder.parent.name == "checkpoints" else folder
     path = (

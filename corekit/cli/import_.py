@@ -44,8 +44,7 @@ def run(args: argparse.Namespace) -> int:
     model = build(spec)
     folder = RunFolder(run_path(args.run))
     restore(model, dict(imported.state), Path(args.file))
-    folder.create()
-    folder.spec.write_text(dump_yaml(spec), encoding="utf-8")
+    folder.create(dump_yaml(spec))
     path = save(
         folder.checkpoint(0), spec, model, step=0, facts={"imported_from": Path(args.file).name}
     )

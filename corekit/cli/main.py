@@ -29,6 +29,7 @@ COMMANDS = {
     "sample": ("corekit.cli.sample", "draw samples from a trained model"),
     "reconstruct": ("corekit.cli.reconstruct", "encode and decode data with a trained model"),
     "evaluate": ("corekit.cli.evaluate", "measure a trained model on held-out data"),
+    "data": ("corekit.cli.data", "look into data files, and convert them"),
     "inspect": ("corekit.cli.inspect", "look into a checkpoint"),
     "import": ("corekit.cli.import_", "turn a checkpoint of another code base into one of corekit"),
 }
@@ -116,6 +117,8 @@ def _warn(message: Warning | str, *where: object, **more: object) -> None:
 
 
 def _report(error: Exception) -> None:
+    if getattr(error, "told", False):  # the main one of several processes tells it
+        return
     if isinstance(error, SpecError):
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corekit.errors import UsageError
 
+if TYPE_CHECKING:
+    from corekit.train.processes import Share
+
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define RUN, `--device`, `--no-ema` and what changes how samples are made."""
+    """Define RUN, `--device`, which weights, and what changes how samples are made."""
     parser.add_argument("run_path", metavar="RUN", help="a run folder or one of its checkpoints")
     parser.add_argument("--seed", type=int, default=0, help="of all noise (default 0)")
     parser.add_argument(
@@ -19,9 +24,26 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampler", metavar="NAME", help="another sampler, e.g. ddim")
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps, if not all")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--ema", type=float, metavar="RATE", help="the average of this rate, if not the first"
+    )
+    which.add_argument(
         "--no-ema", action="store_true", help="use the last weights, not the average"
     )
+
+
+@contextmanager
+def sharing(args: argparse.Namespace) -> Iterator[Share]:
+    """How work is shared: over the processes of a launcher, until a signal asks to stop."""
+    from corekit.train.device import launched
+    from corekit.train.processes import Share
+    from corekit.train.stopping import Stop
+
+    processes, device = launched(args.device)
+    args.device, stop = str(device), Stop()
+    with stop.listening():
+        yield Share(processes, stop)
 
 
 def loaded_model(args: argparse.Namespace) -> tuple[Any, Any, Path]:
@@ -29,7 +51,8 @@ def loaded_model(args: argparse.Namespace) -> tuple[Any, Any, Path]:
     from corekit.checkpoint import load_model
     from corekit.train.device import pick_device
 
-    return load_model(args.run_path, device=pick_device(args.device), ema=not args.no_ema)
+    ema = not args.no_ema if args.ema is None else args.ema
+    return load_model(args.run_path, device=pick_device(args.device), ema=ema)
 
 
 def sampling_options(args: argparse.Namespace, model: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from corekit.cli.model_options import (
     loaded_model,
     output_path,
     sampling_options,
+    sharing,
 )
 
 
@@ -33,18 +34,15 @@ def run(args: argparse.Namespace) -> int:
 
     if args.num is not None and args.num < 1:
         raise UsageError(f"--num: must be at least 1, got {args.num}.")
-    model, spec, folder = loaded_model(args)
-    num = args.num or worth_drawing(model.data.event_shape)
-    target = output_path(args, folder, f"{folder.name}-reconstructions-seed{args.seed}")
-    path = reconstruct_and_save(
-        model,
-        build_dataset(spec),
-        target,
-        num,
-        args.seed,
-        args.split,
-        **sampling_options(args, model),
-    )
-    print(f"up to {num} of '{args.split}' and their reconstructions from {folder}")
-    print(path)
+    with sharing(args) as share:
+        model, spec, folder = loaded_model(args)
+        num = args.num or worth_drawing(model.data.event_shape)
+        target = output_path(args, folder, f"{folder.name}-reconstructions-seed{args.seed}")
+        options = sampling_options(args, model) | {"share": share}
+        path = reconstruct_and_save(
+            model, build_dataset(spec), target, num, args.seed, args.split, **options
+        )
+    if share.main:
+        print(f"up to {num} of '{args.split}' and their reconstructions from {folder}")
+        print(path)
     return 0

@@ -9,6 +9,7 @@ from corekit.cli.model_options import (
     loaded_model,
     output_path,
     sampling_options,
+    sharing,
 )
 
 
@@ -37,14 +38,16 @@ def run(args: argparse.Namespace) -> int:
 
     if args.num is not None and args.num < 1:
         raise UsageError(f"--num: must be at least 1, got {args.num}.")
-    model, _, folder = loaded_model(args)
-    num = args.num or worth_drawing(model.data.event_shape)
-    options = sampling_options(args, model) | {"temperature": args.temperature}
-    if args.truncate is not None:
-        options["truncate"] = args.truncate
-    target = output_path(args, folder, f"{folder.name}-seed{args.seed}")
-    path = sample_and_save(model, target, num, args.seed, **options)
-    print(f"{num} samples with seed {args.seed} from {folder}")
-    print(target.with_suffix(".npy"))
-    print(path)
+    with sharing(args) as share:
+        model, _, folder = loaded_model(args)
+        num = args.num or worth_drawing(model.data.event_shape)
+        options = sampling_options(args, model) | {"temperature": args.temperature}
+        if args.truncate is not None:
+            options["truncate"] = args.truncate
+        target = output_path(args, folder, f"{folder.name}-seed{args.seed}")
+        path = sample_and_save(model, target, num, args.seed, share=share, **options)
+    if share.main:
+        print(f"{num} samples with seed {args.seed} from {folder}")
+        print(target.with_suffix(".npy"))
+        print(path)
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corekit.cli.spec_file import add_spec_arguments
+from corekit.errors import DivergedError, UsageError
 
 if TYPE_CHECKING:
     from corekit.spec import RunSpec
@@ -19,7 +20,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run", metavar="NAME", help="folder runs/NAME; the spec's name unless given"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the run's latest checkpoint"
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="PATH",
+        help="go on from the run's latest checkpoint, or from this run or checkpoint",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="PATH",
+        help="begin a new run with the weights of a run or a checkpoint",
+    )
+    parser.add_argument(
+        "--what-fits", action="store_true", help="with --from: leave weights that do not fit"
+    )
+    parser.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="take the step of a diverged.json again and name what is not finite; writes nothing",
+    )
+    parser.add_argument(
+        "--profile", metavar="steps=A:B", help="write a trace of steps A to B into the run folder"
     )
     parser.add_argument("--quiet", action="store_true", help="print the last line only")
 
@@ -30,14 +53,32 @@ def run(args: argparse.Namespace) -> int:
 
     loaded = load_spec(args.spec, args.sets)
     check_spec(loaded)  # every mistake is told before torch is imported
-    from corekit.train.run_folder import default_run
+    if args.replay:
+        return _replayed(loaded.spec, args.replay)
+    if args.resume and args.start:
+        raise UsageError("--from: must begin a new run, got --resume as well. Give one of them.")
+    if args.what_fits and not args.start:
+        raise UsageError("--what-fits: must come with --from PATH, got no --from.")
+    return fit(
+        loaded.spec,
+        _folder(args),
+        resume=args.resume,
+        start=args.start,
+        what_fits=args.what_fits,
+        quiet=args.quiet,
+        profile=args.profile,
+    )
 
-    resumable = Path("runs") / Path(args.spec).stem
+
+def _folder(args: argparse.Namespace) -> Path:
+    """The run folder: as named, or that of the checkpoint to continue, or a new one."""
+    from corekit.train.run_folder import default_run, run_of
+
     if args.run:
-        folder = run_path(args.run)
-    else:
-        folder = resumable if args.resume else default_run(args.spec)
-    return fit(loaded.spec, folder, resume=args.resume, quiet=args.quiet)
+        return run_path(args.run)
+    if isinstance(args.resume, str):
+        return run_of(args.resume)
+    return Path("runs") / Path(args.spec).stem if args.resume else default_run(args.spec)
 
 
 def run_path(name: str) -> Path:
@@ -45,21 +86,58 @@ def run_path(name: str) -> Path:
     return Path(name) if "/" in name or Path(name).is_absolute() else Path("runs") / name
 
 
-def fit(spec: RunSpec, folder: Path, *, resume: bool = False, quiet: bool = False) -> int:
+def fit(
+    spec: RunSpec,
+    folder: Path,
+    *,
+    resume: bool | str = False,
+    start: str | None = None,
+    what_fits: bool = False,
+    quiet: bool = False,
+    profile: str | None = None,
+) -> int:
     """Train a spec into a folder; returns the exit code."""
+    from corekit.train.profile import parse_profile
     from corekit.train.stopping import EXIT_CODES
     from corekit.train.trainer import Trainer
 
-    trainer = Trainer(spec, folder, resume=resume, quiet=quiet)
+    watching = [parse_profile(profile)] if profile else []
+    trainer = Trainer(
+        spec,
+        folder,
+        resume=resume,
+        start=start,
+        what_fits=what_fits,
+        quiet=quiet,
+        callbacks=watching,
+    )
+    tell = print if trainer.processes.main else _nothing
+    folder = trainer.run.path
     if not quiet:
-        print(f"{'resumed at step ' + str(trainer.step) if resume else 'training'} in {folder}")
+        tell(f"{'resumed at step ' + str(trainer.step) if resume else 'training'} in {folder}")
     reason = trainer.fit()
     saved = trainer.run.checkpoint(trainer.saved_step)
     if reason is None:
-        print(f"done: step {trainer.step} of {spec.train.steps}, {saved}")
+        tell(f"done: step {trainer.step} of {spec.train.steps}, {saved}")
         return 0
-    print(
+    tell(
         f"{reason}: saved step {trainer.step} of {spec.train.steps} in {saved}. "
         "Go on with --resume."
     )
     return EXIT_CODES[reason]
+
+
+def _replayed(spec: RunSpec, file: str) -> int:
+    """Take one step again; 6 if it is not finite again."""
+    import json
+
+    from corekit.train.diverged import replay
+
+    found = replay(spec, file)
+    step = json.loads(Path(file).read_text(encoding="utf-8"))["step"]
+    print(f"step {step}: " + (f"{found} is not finite" if found else "everything is finite"))
+    return DivergedError.exit_code if found else 0
+
+
+def _nothing(text: str) -> None:
+    """Of several processes, the main one tells."""

@@ -72,6 +72,7 @@ class Hdf5Split(CloudSplit):
             raise DataError(
                 f"{self.file.path}: {block.path} row {row} cannot be read: {error}"
             ) from error
+        self.file.check_whole(f"{block.path} row {row}")
         check_finite(cloud, f"{self.file.path}: {block.path} row {row}")
         return cloud
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from corekit.data.fingerprint import file_sha256
 from corekit.errors import DataError
 
 
@@ -18,7 +18,7 @@ class Hdf5File:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._file: h5py.File | None = None
-        self._pid = 0
+        self._pid = self._bytes = 0
 
     def open(self) -> h5py.File:
         """The open file of this process: HDF5 handles do not survive a fork.
@@ -33,7 +33,7 @@ class Hdf5File:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise DataError(f"{self.path} must be an HDF5 file, but HDF5 says: {error}") from error
-        self._pid = os.getpid()
+        self._pid, self._bytes = os.getpid(), os.stat(self.path).st_size
         return self._file
 
     def close(self) -> None:
@@ -42,16 +42,27 @@ class Hdf5File:
             self._file.close()
         self._file = None
 
+    def check_whole(self, where: str) -> None:
+        """Refuse a file that is shorter than when it was opened: HDF5 would read zeros there.
+
+        Raises: DataError if it is.
+        """
+        try:
+            size = os.stat(self.path).st_size
+        except OSError as error:
+            raise DataError(f"{self.path}: {where} cannot be read: {error}") from error
+        if size < self._bytes:
+            raise DataError(
+                f"{self.path}: {where} cannot be read: the file must have {self._bytes} bytes, as "
+                f"when it was opened, got {size}. It was truncated: copy it again."
+            )
+
     def sha256(self) -> str:
-        """SHA-256 of the file, read in pieces."""
-        digest = hashlib.sha256()
-        with open(self.path, "rb") as file:
-            while piece := file.read(2**20):
-                digest.update(piece)
-        return digest.hexdigest()
+        """SHA-256 of the file."""
+        return file_sha256(self.path)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "_file": None, "_pid": 0}
+        return {"path": self.path, "_file": None, "_pid": 0, "_bytes": 0}
 
 
 def check_finite(array: np.ndarray, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -91,14 +92,25 @@ class CounterSampler:
         return self._order[1]
 
 
-class _View(TorchDataset[tuple[Item, int] | CorekitError]):
+Read = tuple[Item, int] | CorekitError
+
+
+class _View(TorchDataset[Read]):
     """A split as torch's loader wants it: (epoch, index) -> (example, index), or its error."""
 
     def __init__(self, split: Split, seed: int) -> None:
         self.split = split
         self.seed = seed
 
-    def __getitem__(self, key: Key) -> tuple[Item, int] | CorekitError:
+    def __getitems__(self, keys: list[Key]) -> list[Read] | Batch | CorekitError:
+        """A batch, all at once where the split can."""
+        try:
+            whole = self.split.get_batch([index for _, index in keys])
+        except CorekitError as error:
+            return error
+        return [self[key] for key in keys] if whole is None else whole
+
+    def __getitem__(self, key: Key) -> Read:
         try:
             return self.split.get(key[1], item_rng(self.seed, *key)), key[1]
         except CorekitError as error:  # raised by the loader: the same words for any `workers`
@@ -142,6 +154,7 @@ class Loader:
             num_workers=workers,
             collate_fn=_collate_or_error,
             pin_memory=pin_memory,
+            worker_init_fn=_leave_signals_to_the_trainer,
             generator=torch.Generator().manual_seed(0),  # private: torch draws a base seed
         )
 
@@ -151,10 +164,16 @@ class Loader:
         return self.sampler.steps_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            if isinstance(batch, CorekitError):
-                raise batch
-            yield batch
+        batches = iter(self._loader)
+        try:
+            for batch in batches:
+                if isinstance(batch, CorekitError):
+                    raise batch
+                yield batch
+        finally:  # workers ignore the signal by which Python would end them at its exit
+            stop = getattr(batches, "_shutdown_workers", None)
+            if stop is not None:
+                stop()
 
 
 def fixed_batches(
@@ -167,7 +186,10 @@ def fixed_batches(
     rows = range(len(split)) if rows is None else [int(row) for row in rows]
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
-        yield collate([(split.get(row, item_rng(seed, "fixed", row)), row) for row in part])
+        whole = split.get_batch(part)
+        yield whole or collate(
+            [(split.get(row, item_rng(seed, "fixed", row)), row) for row in part]
+        )
 
 
 def collate(examples: Sequence[tuple[Item, int]]) -> Batch:
@@ -182,6 +204,15 @@ def collate(examples: Sequence[tuple[Item, int]]) -> Batch:
     return Batch(torch.stack([item.x for item in items]), condition, index)
 
 
-def _collate_or_error(examples: list[tuple[Item, int] | CorekitError]) -> Batch | CorekitError:
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """A scheduler signals all processes of a job: loading goes on while the trainer saves."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _collate_or_error(examples: list[Read] | Batch | CorekitError) -> Batch | CorekitError:
+    if not isinstance(examples, list):
+        return examples
     errors = [example for example in examples if isinstance(example, CorekitError)]
     return errors[0] if errors else collate(examples)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from corekit.errors import DataError, NoDensity, ShapeError, UsageError
 from corekit.interfaces.dataset import Dataset, Item, Split
 from corekit.interfaces.draws import seed_of
 from corekit.interfaces.likelihood import LogProb
+from corekit.interfaces.records import Batch
 
 _ROWS = 4096  # that a log-density is computed of at once: each takes some kB
 _BLOCK = 1024  # points that one generator draws: point i then depends on no size
@@ -33,9 +34,17 @@ class Toy2dSplit(Split):
 
     def get(self, index: int, rng: np.random.Generator) -> Item:
         """Point ``index``, float32 ``(2,)``; nothing about it is left to ``rng``."""
+        return Item(self.points()[self._checked(index)])
+
+    def get_batch(self, indices: Sequence[int]) -> Batch:
+        """Points at once."""
+        rows = torch.tensor([self._checked(index) for index in indices], dtype=torch.int64)
+        return Batch(self.points()[rows], index=rows)
+
+    def _checked(self, index: int) -> int:
         if not 0 <= index < self.size:
             raise IndexError(f"Point {index} does not exist: the split has {self.size}.")
-        return Item(self.points()[index])
+        return index
 
     def points(self) -> Tensor:
         """All points, float32 ``(size, 2)``. Do not write to them: they are kept."""

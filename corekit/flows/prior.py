@@ -120,6 +120,10 @@ class FlowPrior(Prior):
         if self.bijector.context_shape is not None:
             self.condition_shapes = {"vector": self.bijector.context_shape}
 
+    def initialize(self, x: Tensor, condition: Condition | None = None) -> None:
+        """Initialise the bijector from data."""
+        self.bijector.initialize(x, self._context(condition))
+
     def _log_prob(self, x: Tensor, condition: Condition | None, draws: Draws) -> LogProb:
         z, logdet = self.bijector(x, self._context(condition))
         base = self.base.log_prob(z, generator=draws)

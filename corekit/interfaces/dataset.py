@@ -1,14 +1,14 @@
 """The Dataset and Metric interfaces."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from corekit.data_spec import DataSpec
-from corekit.interfaces.records import Condition
+from corekit.interfaces.records import Batch, Condition
 
 
 class Item(NamedTuple):
@@ -31,6 +31,13 @@ class Split(ABC):
     @abstractmethod
     def get(self, index: int, rng: np.random.Generator) -> Item:
         """Example ``index``; random choices (which points, which flip) come from ``rng``."""
+
+    def get_batch(self, indices: Sequence[int]) -> Batch | None:
+        """These examples at once, the same as from ``get``; None reads them one by one.
+
+        Write it where nothing is left to chance and reading many is faster.
+        """
+        return None
 
     def name(self, index: int) -> str:
         """What to call the example in a table or a picture."""

@@ -59,6 +59,9 @@ class Density(nn.Module, ABC):
         self._check("x", x, condition)
         return self._loss(x, condition, as_draws(draws))
 
+    def initialize(self, x: Tensor, condition: Condition | None = None) -> None:
+        """Set what depends on data from the whole init set, before training; by default nothing."""
+
     def sample(
         self,
         n: int | None = None,

@@ -79,6 +79,13 @@ class GenerativeModel(nn.Module, ABC):
         """Data from the most probable latent of each row."""
         return self.decode(self.encode(x, condition), generator=generator, **options)
 
+    def initialize(self, batch: Batch, draws: Randomness = None) -> None:
+        """Set what depends on data from the whole init set; by default nothing.
+
+        The trainer calls it once, in training mode, before it wraps the model and before the first
+        step of a new run: with the same rows and draws in every process.
+        """
+
     def scheduled(self) -> list[Any]:
         """The parts that have a schedule: those with ``at_step``."""
         return [part for part in self.modules() if part is not self and hasattr(part, "at_step")]
@@ -105,6 +112,10 @@ class DensityModel(GenerativeModel):
         """The loss of the density."""
         terms = self.density.loss(batch.x, batch.condition, draws)
         return terms._replace(seen={f"density.{path}": v for path, v in terms.seen.items()})
+
+    def initialize(self, batch: Batch, draws: Randomness = None) -> None:
+        """Initialise the density from data."""
+        self.density.initialize(batch.x, batch.condition)
 
     def log_prob(
         self, x: Tensor, condition: Condition | None = None, *, generator: Randomness = None

@@ -12,6 +12,7 @@ from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.loss import Loss
 from corekit.interfaces.posterior import Posterior
+from corekit.interfaces.precision import full_precision
 from corekit.interfaces.records import Batch, Condition, LossTerms
 from corekit.latent.kl import closed_form_kl
 
@@ -84,7 +85,9 @@ class WeightedElbo(Loss):
         seen = {f"decoder.{path}": value for path, value in decoded.seen.items()}
         total = decoded.total
         if model.prior is not None:
-            kl, extra, prior_seen = self._kl(model.prior, posterior, z, log_q, draws)
+            # A KL is a small difference of large numbers: it and the prior stay in full precision.
+            with full_precision(z):
+                kl, extra, prior_seen = self._kl(model.prior, posterior, z, log_q, draws)
             terms |= {"kl": kl, **extra}
             units |= dict.fromkeys(("kl", *extra), "nats")
             total = total + self.beta.to(kl.dtype) * self._freed(kl)

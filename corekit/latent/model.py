@@ -8,7 +8,7 @@ from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape
 from corekit.errors import NoDensity, ShapeError, UsageError
-from corekit.interfaces.density import Decoder, Prior
+from corekit.interfaces.density import Decoder, Density, Prior
 from corekit.interfaces.draws import Randomness, as_draws
 from corekit.interfaces.encoder import Encoder
 from corekit.interfaces.likelihood import Likelihood, LogProb
@@ -64,6 +64,18 @@ class LatentModel(GenerativeModel):
     def forward(self, batch: Batch, *, phase: str = "main", draws: Randomness = None) -> LossTerms:
         """The terms of the loss."""
         return self.loss(self, batch, as_draws(draws))
+
+    @torch.no_grad()
+    def initialize(self, batch: Batch, draws: Randomness = None) -> None:
+        """Initialise the prior from latents of data; the encoder is left as it was."""
+        if self.prior is None or type(self.prior).initialize is Density.initialize:
+            return
+        kept = [buffer.clone() for buffer in self.encoder.buffers()]  # running statistics
+        posterior = self.encoder(batch.x, batch.condition)
+        z, _ = posterior.rsample_and_log_prob(as_draws(draws))
+        for buffer, before in zip(self.encoder.buffers(), kept, strict=True):
+            buffer.copy_(before)
+        self.prior.initialize(z.to(batch.x.dtype))
 
     def infer(
         self,

@@ -1,79 +1,39 @@
-"""Specs of training: the optimizers, the learning-rate schedules and the section `train`."""
+"""The section `train` of a spec."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from corekit.spec.base import Section, Spec
-from corekit.spec.slots import LrScheduleSlot, OptimizerSlot
-
-Decay = Annotated[float, Field(ge=0, lt=1)]
-
-
-class AdamSpec(Spec):
-    """Adam; weight decay is added to the gradient."""
-
-    type: Literal["adam"] = "adam"
-    lr: float = Field(1e-3, gt=0, description="learning rate")
-    betas: tuple[Decay, Decay] = Field(
-        (0.9, 0.999), description="decay of the running means of gradient and squared gradient"
-    )
-    eps: float = Field(1e-8, gt=0, description="added to the denominator")
-    weight_decay: float = Field(0.0, ge=0, description="weight decay")
+from corekit.spec.base import Section
+from corekit.spec.lr_schedules import ConstantSpec
+from corekit.spec.optimizers import AdamSpec
+from corekit.spec.rates import Rates
+from corekit.spec.slots import CallbackSlot, LrScheduleSlot, OptimizerSlot
 
 
-class AdamWSpec(Spec):
-    """Adam with decoupled weight decay."""
+class GroupSpec(Section):
+    """Parameters by pattern, with options in place of the optimizer's."""
 
-    type: Literal["adamw"] = "adamw"
-    lr: float = Field(1e-3, gt=0, description="learning rate")
-    betas: tuple[Decay, Decay] = Field(
-        (0.9, 0.999), description="decay of the running means of gradient and squared gradient"
-    )
-    eps: float = Field(1e-8, gt=0, description="added to the denominator")
-    weight_decay: float = Field(0.01, ge=0, description="weight decay, per step and unit of lr")
-
-
-class SgdSpec(Spec):
-    """Stochastic gradient descent."""
-
-    type: Literal["sgd"] = "sgd"
-    lr: float = Field(1e-2, gt=0, description="learning rate")
-    momentum: float = Field(0.0, ge=0, lt=1, description="how much of the last step is kept")
-    weight_decay: float = Field(0.0, ge=0, description="weight decay")
-    nesterov: bool = Field(False, description="look ahead; needs a momentum")
+    match: str = Field(description="pattern of names, like `encoder.*` or `*.bias`")
+    lr: float | None = Field(None, gt=0, description="learning rate, before the schedule")
+    weight_decay: float | None = Field(None, ge=0, description="weight decay")
+    freeze: bool = Field(False, description="leave these parameters as they are")
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov must have a momentum, got momentum 0. Set one above 0.")
+    def _says_something(self) -> Self:
+        if self.freeze and self.options():
+            raise ValueError("a frozen group must have no options, got some. Leave them out.")
+        if not self.freeze and not self.options():
+            raise ValueError("a group must have lr, weight_decay or freeze: true, got none of them")
         return self
 
-
-class ConstantSpec(Spec):
-    """The same learning rate throughout."""
-
-    type: Literal["constant"] = "constant"
-    warmup_steps: int = Field(0, ge=0, description="steps over which the rate grows from zero")
-
-
-class LinearDecaySpec(Spec):
-    """The optimizer's rate until `start`, linearly to `end_lr` at `end`, and that from there."""
-
-    type: Literal["linear_decay"] = "linear_decay"
-    start: int = Field(ge=0, description="step at which the decay starts", examples=[10000])
-    end: int = Field(ge=1, description="step at which it ends", examples=[20000])
-    end_lr: float = Field(ge=0, description="learning rate from then on", examples=[1e-4])
-    warmup_steps: int = Field(0, ge=0, description="steps over which the rate grows from zero")
-
-    @model_validator(mode="after")
-    def _ends_after_it_starts(self) -> Self:
-        if self.end <= self.start:
-            raise ValueError(f"end must be greater than start = {self.start}, got {self.end}")
-        return self
+    def options(self) -> dict[str, float]:
+        """What differs from the optimizer's options."""
+        given = {"lr": self.lr, "weight_decay": self.weight_decay}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class TrainSpec(Section):
@@ -85,17 +45,40 @@ class TrainSpec(Section):
     lr_schedule: LrScheduleSlot = Field(
         default_factory=ConstantSpec, description="the learning rate over time"
     )
-    ema: float | None = Field(
-        None, gt=0, lt=1, description="decay of the averaged weights that samples are drawn from"
+    groups: list[GroupSpec] = Field(
+        default_factory=list,
+        description="parameters with options of their own: `match` (a pattern of names) and `lr`, "
+        "`weight_decay` or `freeze`; the first that matches counts",
+    )
+    ema: Rates = Field(
+        None,
+        description="decay, between 0 and 1, of the averaged weights that samples are drawn from; "
+        "or a list of several, each with an average, of which the first is used unless told",
     )
     grad_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    guard: Literal["report", "skip"] = Field(
+        "report",
+        description="of a gradient that is not finite: stop when the log shows it, or skip the "
+        "step (which waits for the device at each step)",
+    )
+    max_skips: int = Field(10, ge=0, description="steps in a row that may be skipped")
     accumulate: int = Field(1, ge=1, description="parts that a batch is split into, to save memory")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the arithmetic")
+    compile: bool = Field(False, description="whether torch.compile makes the model faster")
+    channels_last: bool = Field(
+        False, description="whether images lie in memory pixel by pixel, which suits convolutions"
+    )
     seed: int = Field(0, ge=0, description="of all randomness")
     workers: int = Field(0, ge=0, description="processes that load data")
     log_every: int = Field(50, ge=1, description="steps between two lines of the log")
     checkpoint_every: int = Field(1000, ge=1, description="steps between two checkpoints")
     keep: int = Field(2, ge=1, description="number of checkpoints kept")
+    keep_best: str | None = Field(
+        None,
+        description="a held-out loss or term (`loss`, `nll`): the checkpoint with the least is "
+        "kept as well, as `checkpoints/best`",
+        examples=["loss"],
+    )
     sample_every: int | None = Field(None, ge=1, description="steps between two sets of samples")
     evaluate_every: int | None = Field(None, ge=1, description="steps between two evaluations")
     samples: int | None = Field(
@@ -106,4 +89,28 @@ class TrainSpec(Section):
     max_time: float | None = Field(
         None, gt=0, description="minutes after which training saves and stops"
     )
+    callbacks: list[CallbackSlot] = Field(
+        default_factory=list, description="what looks at the run while it trains"
+    )
+    trackers: list[str] = Field(
+        default_factory=list,
+        description="where records are sent beside `metrics.jsonl`: tensorboard, wandb, mlflow, …",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+
+    def averages(self) -> dict[float, str]:
+        """The rates of the averaged weights, and what their files in a checkpoint are called.
+
+        Example:
+            >>> TrainSpec(ema=[0.9, 0.999]).averages()
+            {0.9: 'ema', 0.999: 'ema-0.999'}
+        """
+        given = self.ema if isinstance(self.ema, list) else [self.ema]
+        rates = [rate for rate in given if rate is not None]
+        return {rate: f"ema-{rate}" if i else "ema" for i, rate in enumerate(rates)}
+
+    @model_validator(mode="after")
+    def _rates_differ(self) -> Self:
+        if isinstance(self.ema, list) and len(self.averages()) < len(self.ema):
+            raise ValueError(f"ema must have different rates, got {self.ema}. Leave one out.")
+        return self

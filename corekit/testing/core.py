@@ -3,6 +3,10 @@
 from typing import Any
 
 from corekit.testing.conformance import Conformance
+from corekit.testing.data_files import ARRAYS as ARRAYS
+from corekit.testing.data_files import CSV as CSV
+from corekit.testing.data_files import IDX as IDX
+from corekit.testing.data_files import IMAGE_FOLDER as IMAGE_FOLDER
 
 LINEAR = Conformance(options=({}, {"bias": False}))
 REPEAT = Conformance(options=({"times": 2},))

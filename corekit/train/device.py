@@ -1,12 +1,18 @@
 """Accelerate behind one function: the only module that imports it."""
 
+import os
+
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 
 from corekit.errors import UsageError
 from corekit.spec import TrainSpec
+from corekit.train.processes import Processes
 
+# What `accelerate launch` sets where it is to shard weights. They would be saved in parts, so they
+# are refused; on CPUs Accelerate does not shard and does not say so.
+_SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -14,13 +20,12 @@ def make_accelerator(train: TrainSpec) -> Accelerator:
     """An Accelerator for the section ``train`` of a spec.
 
     Raises:
-        UsageError: If the device is not there, or fp16 is asked of a CPU (which would silently
-            compute in fp32).
+        UsageError: If the device is not there, fp16 is asked of a CPU (which would silently
+            compute in fp32), fewer processes came than the launcher was asked for, or it was
+            asked to shard the weights.
     """
     device = train.device
-    on_cpu = device == "cpu" or (
-        device == "auto" and not torch.cuda.is_available() and not torch.backends.mps.is_available()
-    )
+    on_cpu = _on_cpu(device)
     if not on_cpu and device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(
             f"train.device: must be a device that is there, got '{device}' and no CUDA. Use 'auto'."
@@ -29,9 +34,60 @@ def make_accelerator(train: TrainSpec) -> Accelerator:
         raise UsageError("train.precision: must be fp32 or bf16 on a CPU, got fp16. Use bf16.")
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)
-    if not torch.distributed.is_initialized():
-        AcceleratorState._reset_state(reset_partial_state=True)  # a second run in one process
-    return Accelerator(cpu=on_cpu, mixed_precision=_MIXED[train.precision])
+    # A second run in one process may differ; processes that have met stay together.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision=_MIXED[train.precision])
+    check_launch(accelerator.num_processes)
+    return accelerator
+
+
+def launched(device: str) -> tuple[Processes, torch.device]:
+    """The processes that a launcher started (one, if none did), and the device of this one.
+
+    For commands that use a model; training has its `make_accelerator`.
+
+    Raises:
+        UsageError: If the device is not there, or processes are missing.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        check_launch(1)
+        return Processes(), pick_device(device)
+    state = PartialState(cpu=_on_cpu(device))
+    check_launch(state.num_processes)
+    return Processes(), state.device
+
+
+def check_launch(processes: int) -> None:
+    """Refuse to run with fewer processes than the launcher was asked for.
+
+    ``accelerate launch --cpu --num_processes 2`` starts one process. What is left of the two is
+    the address at which they would have met.
+
+    Raises:
+        UsageError: If processes are missing, or weights are to be sharded.
+    """
+    environment = os.environ
+    asked = environment.get("WORLD_SIZE")
+    missing = asked is not None and int(asked) != processes
+    if asked is None and "ACCELERATE_MIXED_PRECISION" in environment:
+        missing, asked = "MASTER_ADDR" in environment and processes == 1, "several"
+    for name in _SHARDING:
+        if environment.get(name, "false").lower() == "true":
+            raise UsageError(
+                f"launch: weights must be whole in every process (DDP), got {name}. Start with "
+                "torchrun, or accelerate launch --multi_gpu."
+            )
+    if missing:
+        raise UsageError(
+            f"launch: all {asked} processes must start, got {processes}. Start them with: "
+            "torchrun --nproc_per_node N -m corekit train SPEC."
+        )
+
+
+def _on_cpu(device: str) -> bool:
+    return device == "cpu" or (
+        device == "auto" and not torch.cuda.is_available() and not torch.backends.mps.is_available()
+    )
 
 
 def pick_device(name: str) -> torch.device:

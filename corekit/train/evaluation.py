@@ -16,8 +16,9 @@ from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import GenerativeModel
 from corekit.spec import RunSpec, spec_class
 from corekit.train.heldout import heldout_loss, nonempty
+from corekit.train.processes import ALONE, Share
 from corekit.train.reconstruction import reconstruct
-from corekit.train.sampling import generate
+from corekit.train.sampling import ROWS, generate
 
 _LESS = {Likelihood.WEIGHT: "bound", Likelihood.UNBIASED: "unbiased", Likelihood.BOUND: "bound"}
 
@@ -31,6 +32,7 @@ def evaluate(
     metrics: list[str] | None = None,
     num: int | None = None,
     seed: int = 0,
+    share: Share = ALONE,
     **options: Any,
 ) -> dict[str, Any]:
     """Held-out loss terms, log-likelihood where there is one, and the metrics of the spec.
@@ -42,21 +44,26 @@ def evaluate(
         metrics: Names of metrics, instead of those of the spec.
         num: Samples for metrics of samples; as many as held-out examples unless given.
         seed: Of all noise.
+        share: Of several processes, each takes some of the batches; all get the figures.
         options: How samples are made (``sampler``, ``shape``).
+
+    Raises:
+        Stopped: If someone asks to stop before the end.
     """
     dataset = build_dataset(spec)
     splits = split.split("+")
     figures: list[dict[str, Any]] = []
     notes: list[str] = []
     for name in splits:
-        found = heldout_loss(model, dataset, spec.train, next(model.parameters()).device, name)
+        device = next(model.parameters()).device
+        found = heldout_loss(model, dataset, spec.train, device, name, share)
         figures += [
             _row(f"{name}/{k}", Figure(v), found.units.get(k, "")) for k, v in found.values.items()
         ]
     if model.kind is Likelihood.NONE:
         notes.append(f"No log-likelihood: {type(model).__name__} has none in nats.")
     else:
-        figures += [_likelihood(model, dataset, name, seed) for name in splits]
+        figures += [_likelihood(model, dataset, name, seed, share) for name in splits]
     held_out = torch.cat([_all(dataset, name, seed) for name in splits])
     chosen = (
         spec.metrics
@@ -66,11 +73,13 @@ def evaluate(
     for part in chosen:
         metric: Metric = component("metric", part)
         if metric.needs == "reconstructions":
-            pairs = [reconstruct(model, dataset, name, seed, **options) for name in splits]
+            pairs = [
+                reconstruct(model, dataset, name, seed, share=share, **options) for name in splits
+            ]
             made = torch.cat([copy for _, copy in pairs])
             reference = torch.cat([original for original, _ in pairs])
         else:
-            made = generate(model, num or len(held_out), seed, **options)
+            made = generate(model, num or len(held_out), seed, share=share, **options)
             reference = held_out
         measured = metric(made, reference, _all(dataset, "train", seed))
         figures += [_row(f"{part.type}/{k}", figure, "") for k, figure in measured.items()]
@@ -83,21 +92,30 @@ def _all(dataset: Dataset, split: str, seed: int) -> Tensor:
     )
 
 
-def _likelihood(model: GenerativeModel, dataset: Dataset, split: str, seed: int) -> dict[str, Any]:
+def _likelihood(
+    model: GenerativeModel, dataset: Dataset, split: str, seed: int, share: Share
+) -> dict[str, Any]:
     """Mean log p(x) in nats, with a 95 % interval over the examples.
 
     Where the data know their own density, its mean is the reference: no model's is higher.
     """
     device = next(model.parameters()).device
-    values, truth = [], []
-    for batch in fixed_batches(nonempty(dataset, split), seed_of(seed, "heldout"), 64):
+    examples = nonempty(dataset, split)
+
+    def log_prob(start: int) -> tuple[Tensor, Tensor | None]:
+        rows = range(start, min(start + ROWS, len(examples)))
+        batch = next(fixed_batches(examples, seed_of(seed, "heldout"), ROWS, rows))
         moved = batch.to(device)
         draws = RowDraws(seed, batch.rows)
+        known = None
         with suppress(NoDensity):
-            truth.append(_log_density(dataset, batch.x))
-        values.append(
-            model.log_prob(moved.x, moved.condition, generator=draws).value.double().cpu()
-        )
+            known = _log_density(dataset, batch.x)
+        found = model.log_prob(moved.x, moved.condition, generator=draws)
+        return found.value.double().cpu(), known
+
+    pairs = share.map(log_prob, range(0, len(examples), ROWS))
+    values = [value for value, _ in pairs]
+    truth = [known for _, known in pairs if known is not None]
     nats = torch.cat(values)
     if not bool(nats.isfinite().all()):
         raise DataError(

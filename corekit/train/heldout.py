@@ -11,6 +11,7 @@ from corekit.interfaces.draws import Draws, seed_of
 from corekit.interfaces.model import GenerativeModel
 from corekit.spec import TrainSpec
 from corekit.train.meter import scalars
+from corekit.train.processes import ALONE, Share
 
 
 class Heldout(NamedTuple):
@@ -27,23 +28,36 @@ def heldout_loss(
     train: TrainSpec,
     device: torch.device,
     split: str = "val",
+    share: Share = ALONE,
 ) -> Heldout:
     """Means over a split of the loss and its terms.
 
     Points, timesteps and noise depend on (seed, batch) alone: two models, or two steps of one,
-    are compared on the same numbers. Statistics over a batch are averaged over batches.
+    are compared on the same numbers, computed by one process or by many. Statistics over a batch
+    are averaged over batches.
+
+    Raises:
+        Stopped: If someone asks to stop before the end.
     """
     examples = nonempty(dataset, split)
-    sums: dict[str, torch.Tensor] = {}
-    for i, batch in enumerate(
-        fixed_batches(examples, seed_of(train.seed, "heldout"), train.batch_size)
-    ):
-        generator = torch.Generator(device).manual_seed(seed_of(train.seed, "heldout", i))
+    seed, size = seed_of(train.seed, "heldout"), train.batch_size
+
+    def batch_means(number: int) -> tuple[dict[str, float], dict[str, str], int]:
+        rows = range(number * size, min((number + 1) * size, len(examples)))
+        batch = next(fixed_batches(examples, seed, size, rows))
+        generator = torch.Generator(device).manual_seed(seed_of(train.seed, "heldout", number))
         terms = model(batch.to(device), draws=Draws(generator))
-        for name, value in scalars(terms).items():
-            sums[name] = sums.get(name, 0) + value.double() * batch.x.shape[0]
-    values = torch.stack(list(sums.values())) / len(examples)
-    return Heldout(dict(zip(sums, values.tolist(), strict=True)), dict(terms.units))
+        values = scalars(terms)
+        read = torch.stack([value.double() for value in values.values()]).tolist()
+        return dict(zip(values, read, strict=True)), dict(terms.units), len(rows)
+
+    sums: dict[str, float] = {}
+    batches = share.map(batch_means, range(-(-len(examples) // size)))
+    for values, _, rows in batches:
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + value * rows
+    means = {name: total / len(examples) for name, total in sums.items()}
+    return Heldout(means, batches[0][1])
 
 
 def nonempty(dataset: Dataset, split: str) -> Split:

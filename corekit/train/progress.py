@@ -1,5 +1,6 @@
 """What a person sees while a run trains: a bar on a terminal, plain lines elsewhere."""
 
+import math
 import sys
 from collections.abc import Mapping
 from types import TracebackType
@@ -62,7 +63,7 @@ class Report:
         terms = [(k, v) for k, v in record.items() if k not in hidden and isinstance(v, float)]
         parts = [
             f"step {record['step']:>6}/{self.total}",
-            f"{record['split']:>5} loss {record['loss']:.4f}",
+            f"{record['split']:>5} loss {record.get('loss', math.nan):.4f}",
         ]
         parts += [f"{name} {value:.4g}" for name, value in terms[:_SHOWN]]
         if record.get("steps_per_s"):

@@ -13,6 +13,7 @@ from corekit.interfaces.draws import RowDraws, seed_of
 from corekit.interfaces.model import GenerativeModel
 from corekit.report.save import save_pairs
 from corekit.train.heldout import nonempty
+from corekit.train.processes import ALONE, Share
 from corekit.train.sampling import ROWS
 
 
@@ -23,16 +24,24 @@ def reconstruct(
     split: str,
     seed: int,
     rows: list[int] | None = None,
+    *,
+    share: Share = ALONE,
     **options: Any,
 ) -> tuple[Tensor, Tensor]:
     """Examples of a split and their reconstructions, on the CPU; row i depends on (seed, i)."""
     device = next(model.parameters()).device
-    originals, copies = [], []
-    for batch in fixed_batches(nonempty(dataset, split), seed_of(seed, "heldout"), ROWS, rows):
+    examples = nonempty(dataset, split)
+    chosen = list(range(len(examples))) if rows is None else rows
+
+    def pair(start: int) -> tuple[Tensor, Tensor]:
+        part = chosen[start : start + ROWS]
+        batch = next(fixed_batches(examples, seed_of(seed, "heldout"), ROWS, part))
         draws = RowDraws(seed, batch.rows)
         moved = batch.to(device)
-        copies.append(model.reconstruct(moved.x, moved.condition, generator=draws, **options).cpu())
-        originals.append(batch.x)
+        copies = model.reconstruct(moved.x, moved.condition, generator=draws, **options)
+        return batch.x, copies.cpu()
+
+    originals, copies = zip(*share.map(pair, range(0, len(chosen), ROWS)), strict=True)
     return torch.cat(originals), torch.cat(copies)
 
 
@@ -43,6 +52,8 @@ def reconstruct_and_save(
     n: int,
     seed: int,
     split: str,
+    *,
+    share: Share = ALONE,
     **options: Any,
 ) -> Path:
     """Reconstruct n examples spread over a split; write ``path.png`` and two arrays.
@@ -52,8 +63,11 @@ def reconstruct_and_save(
     """
     examples = nonempty(dataset, split)
     rows = np.linspace(0, len(examples) - 1, min(n, len(examples))).round().astype(int).tolist()
-    originals, copies = reconstruct(model, dataset, split, seed, rows, **options)
+    originals, copies = reconstruct(model, dataset, split, seed, rows, share=share, **options)
+    if not share.main:
+        return path.with_suffix(".npy")
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path.with_suffix(".npy"), copies.numpy())
     np.save(path.with_name(path.name + "-originals.npy"), originals.numpy())
-    return save_pairs(originals, copies, path.with_suffix(".png")) or path.with_suffix(".npy")
+    picture = save_pairs(originals, copies, path.with_suffix(".png"), dataset.data_spec)
+    return picture or path.with_suffix(".npy")

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,32 @@ import torch
 from torch import Tensor, nn
 
 from corekit.build import build_dataset, component
-from corekit.checkpoint.folder import find, prune, read, verify
-from corekit.checkpoint.load import check_same_model, restore
-from corekit.checkpoint.save import save
 from corekit.data.loading import Loader
 from corekit.data_spec import DataSpec
-from corekit.errors import DivergedError
+from corekit.interfaces.callback import Callback
 from corekit.interfaces.dataset import Dataset
 from corekit.interfaces.draws import Draws, seed_of
 from corekit.interfaces.model import GenerativeModel
 from corekit.interfaces.records import LossTerms
-from corekit.report.save import worth_drawing
 from corekit.spec import RunSpec, dump_yaml
+from corekit.train.callbacks import Callbacks
+from corekit.train.coupling import warn_of_coupled
 from corekit.train.device import default_generator, make_accelerator
+from corekit.train.diverged import diverged
 from corekit.train.ema import Ema
-from corekit.train.heldout import heldout_loss
-from corekit.train.meter import Meter, scalars, weighted_sum
+from corekit.train.faster import as_stored, faster, lay_out
+from corekit.train.groups import grouped
+from corekit.train.guard import Guard
+from corekit.train.meter import Bad, Meter, scalars, weighted_sum
+from corekit.train.observing import Observers
+from corekit.train.occasions import occasionally
+from corekit.train.phases import Phases, peak_memory
+from corekit.train.processes import Processes, Share
 from corekit.train.progress import Report
 from corekit.train.run_folder import RunFolder
-from corekit.train.sampling import sample_and_save
-from corekit.train.stopping import Stop
+from corekit.train.saving import checkpoint_of, restore_state, save_state
+from corekit.train.starting import initialize, loader_errors, warm_start
+from corekit.train.stopping import REASONS, Stop
 
 
 class Trainer:
@@ -42,93 +48,155 @@ class Trainer:
 
     Args:
         spec: What to train, on what, and how.
-        run: Where.
-        resume: Continue from the latest checkpoint of the run.
+        run: Where; of several processes, what the main one says.
+        resume: Continue from the latest checkpoint of the run, or from that of another path.
+        start: A run or a checkpoint whose weights a new run begins with.
+        what_fits: Of ``start``, take the weights that fit, instead of refusing others.
         quiet: Print nothing.
+        callbacks: Callbacks beside those that the spec names.
     """
 
     def __init__(
-        self, spec: RunSpec, run: str | Path, *, resume: bool = False, quiet: bool = False
+        self,
+        spec: RunSpec,
+        run: str | Path,
+        *,
+        resume: bool | str | Path = False,
+        start: str | Path | None = None,
+        what_fits: bool = False,
+        quiet: bool = False,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.spec, self.train, self.run, self.quiet = spec, spec.train, RunFolder(run), quiet
+        self.spec, self.train = spec, spec.train
         self.accelerator = make_accelerator(self.train)
+        self.processes = Processes()
+        self.quiet = quiet or not self.processes.main
+        self.run = RunFolder(self.processes.from_main(lambda: run))
         self.device = self.accelerator.device
         self.dataset: Dataset = build_dataset(spec)
         self.data: DataSpec = self.dataset.data_spec
         torch.manual_seed(seed_of(self.train.seed, "weights"))
         self.model: GenerativeModel = component("model", spec.model, data=self.data).to(self.device)
-        self.optimizer = component("optimizer", self.train.optimizer)(self.model.parameters())
+        self.started_from: dict[str, Any] | None = None
+        if start is not None:
+            self.started_from = warm_start(self, start, what_fits=what_fits)
+        if not resume:
+            initialize(self)
+        lay_out(self.model, self.train)
+        parameters = grouped(self.model, self.train.groups)
+        self.optimizer = component("optimizer", self.train.optimizer)(parameters)
         self.lr_schedule = component("lr_schedule", self.train.lr_schedule)
         self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
-        self.ema = Ema(self.model, self.train.ema) if self.train.ema else None
+        self.ema = Ema(self.model, [*self.train.averages()]) if self.train.ema else None
+        scaled = self.accelerator.scaler is not None  # fp16: the scaler skips by itself
+        skip = self.train.guard == "skip" and not scaled
+        self.guard = Guard(self.model, skip=skip, limit=self.train.max_skips)
+        self._meter = Meter(skipping=skip or scaled)
+        self.callbacks, self._phases = Callbacks(self, callbacks), Phases(self.device)
         self.step, self.saved_step = 0, -1
         self.units: dict[str, str] = {}
+        self.resumed_here = bool(resume)
         if resume:
-            self._resume()
+            restore_state(self, checkpoint_of(self, resume))
         else:
-            self.run.create()
-            self.run.spec.write_text(dump_yaml(spec), encoding="utf-8")
+            self.processes.from_main(lambda: self.run.create(dump_yaml(spec)))
+        if self.processes.main:
+            warn_of_coupled(self.model, self.train.batch_size, self.processes.world)
         # Wrapped after everything that must see the plain module.
-        self.wrapped: nn.Module = self.accelerator.prepare_model(self.model)
+        self.wrapped = faster(self.accelerator.prepare_model(self.model), self.train)
         if self.accelerator.scaler is not None:  # fp16: the wrapper skips steps that overflowed
             self.optimizer = self.accelerator.prepare_optimizer(self.optimizer)
         self.parameters = list(self.model.parameters())
         self._generator = torch.Generator(self.device)
         self._default_generator = default_generator(self.device)
         self._scheduled = self.model.scheduled()
+        self._observers = Observers(self.model, self.processes)
         mixed = self.train.precision != "fp32"
         self._autocast = self.accelerator.autocast if mixed else nullcontext
 
     def fit(self) -> str | None:
         """Train to the last step; returns why it stopped earlier, or None."""
         stop = Stop(self.train.max_time)
-        meter, report = Meter(), Report(self.train.steps, self.step, quiet=self.quiet)
-        world = self.accelerator.num_processes
+        meter, report = self._meter, Report(self.train.steps, self.step, quiet=self.quiet)
         loader = iter(
             Loader(
                 self.dataset.split("train"),
                 self.train.batch_size,
                 seed=seed_of(self.train.seed, "data"),
                 start_step=self.step,
-                rank=self.accelerator.process_index,
-                world=world,
+                rank=self.processes.rank,
+                world=self.processes.world,
                 workers=self.train.workers,
                 pin_memory=self.device.type == "cuda",
             )
         )
         self.model.train()
         self._clock = time.perf_counter(), self.step
-        with stop.listening(), report:
-            while self.step < self.train.steps and not stop.poll():
-                meter.add(self._step(next(loader)))
+        share, reason = Share(self.processes, stop), None
+        with stop.listening(), report, loader_errors(self):
+            self.callbacks.start(stop)
+            if self.resumed_here:  # what the step before the stop had left to do
+                reason = occasionally(self, report, share)
+                self.resumed_here = False
+            while self.step < self.train.steps and not (reason := reason or self._told(stop)):
+                self._phases.begin()
+                batch = next(loader)
+                self._phases.mark("data")
+                meter.add(self._step(batch))
+                self.callbacks.step_end()
                 report.step(self.step)
                 # A checkpoint is written of finite numbers only, so they are looked at before.
-                if self._due(self.train.log_every) or self._due(self.train.checkpoint_every):
+                if self._log_is_due():
                     report.line(self._log_training(meter))
-                self._occasionally(report)
+                reason = occasionally(self, report, share)
             if self.step > self.saved_step:
                 if meter.count:
                     report.line(self._log_training(meter))
                 self.save()
-        return stop.reason
+            reason = reason or self._told_last(stop)
+            self.callbacks.end(reason)
+        return reason
+
+    def _log_is_due(self) -> bool:
+        logged = self.due(self.train.log_every) or self.due(self.train.checkpoint_every)
+        return logged or self.guard.exhausted
+
+    def _told(self, stop: Stop) -> str | None:
+        """Why to stop: the same in all processes, after the same step."""
+        return REASONS[self.processes.greatest_so_far(REASONS.index(stop.poll()))]
+
+    def _told_last(self, stop: Stop) -> str | None:
+        self.processes.settle()
+        told = self.processes.gather(REASONS.index(stop.reason))
+        return REASONS[max(told)]
 
     def _log_training(self, meter: Meter) -> dict[str, Any]:
         now, (then, step) = time.perf_counter(), self._clock
         self._clock = now, self.step
         rate = (self.step - step) / (now - then)
-        return self._log("train", meter.read(), steps_per_s=round(rate, 3))
+        values = self.processes.mean(meter.read())
+        if self.guard.exhausted:
+            raise diverged(self, self.guard.reason(), Bad(0, meter.last_skipped))
+        skipped = {"skipped": meter.skipped} if meter.skipped else {}
+        cost = {
+            "samples_per_s": round(rate * self.train.batch_size, 3),
+            "ms": self._phases.read(),
+            "peak_memory_mib": peak_memory(self.device),
+        }
+        return self.log("train", values, steps_per_s=round(rate, 3), cost=cost, **skipped)
 
     def _step(self, batch: Any) -> dict[str, Tensor]:
         """One optimizer step; returns scalars that are still on the device."""
         self._set_lr()
         for part in self._scheduled:
             part.at_step(self.step)
-        rank = self.accelerator.process_index
+        rank = self.processes.rank
         self._default_generator.manual_seed(seed_of(self.train.seed, self.step, "dropout", rank))
         self._generator.manual_seed(seed_of(self.train.seed, self.step, "noise", rank))
-        draws = Draws(self._generator)
-        batch = batch.to(self.device, non_blocking=True)
+        draws = self.draws()
+        batch = as_stored(batch.to(self.device, non_blocking=True), self.train)
         values: dict[str, Tensor] = {}
+        self.guard.begin()
         for part in (parts := batch.split(self.train.accumulate)):
             share = len(part.x) / len(batch.x)  # the last part may be smaller
             synced = nullcontext() if part is parts[-1] else self.accelerator.no_sync(self.wrapped)
@@ -136,16 +204,28 @@ class Trainer:
                 with self._autocast():
                     terms: LossTerms = self.wrapped(part, draws=draws)
                     loss = terms.total.mean()
+                self._phases.mark("forward")
                 self.accelerator.backward(loss if share == 1 else loss * share)
+                self._phases.mark("backward")
+            self._observers.collect(terms.seen)
             values = weighted_sum(values, scalars(terms), share)
         self.units = dict(terms.units)
         values["grad_norm"] = self._clip()
-        self.optimizer.step()
+        if self.guard.passes(values["grad_norm"]):
+            self.optimizer.step()
+            if self.ema and not getattr(self.optimizer, "step_was_skipped", False):
+                self.ema.update()
+            self._observers.tell()
+        else:
+            self._observers.forget()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.ema:
-            self.ema.update()
+        self._phases.mark("optimizer")
         self.step += 1
         return values
+
+    def draws(self) -> Draws:
+        """The noise of this step, whose generator was seeded: each process has its own."""
+        return Draws(self._generator)
 
     def _clip(self) -> Tensor:
         """Clip the gradient; returns its norm before."""
@@ -158,46 +238,34 @@ class Trainer:
         for group, base in zip(self.optimizer.param_groups, self.base_lr, strict=True):
             group["lr"] = self.lr_schedule(self.step, base)
 
-    def _due(self, every: int | None) -> bool:
+    def due(self, every: int | None) -> bool:
+        """Whether what is done every so many steps is done after this one; the last one counts."""
         return every is not None and (self.step % every == 0 or self.step == self.train.steps)
 
-    def _log(self, split: str, values: dict[str, float], **facts: Any) -> dict[str, Any]:
+    def log(self, split: str, values: dict[str, float], **facts: Any) -> dict[str, Any]:
+        """Write a record of this step.
+
+        Raises:
+            DivergedError: If a value is not finite, in all processes: they log the same values.
+        """
         record = {"step": self.step, "split": split, **values, **facts}
         if split == "train":
             record["lr"] = self.optimizer.param_groups[0]["lr"]
         record["units"] = self.units
         bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if self.accelerator.is_main_process:
-            self.run.log({**record, **{name: str(values[name]) for name in bad}})
+        written = {**record, **{name: str(values[name]) for name in bad}}
+        self.processes.from_main(lambda: self.run.log(written))
         if bad:
-            raise DivergedError(
-                f"Trainer: the loss and its terms must be finite, got {bad[0]} = {values[bad[0]]} "
-                f"in steps up to {self.step}. The last checkpoint is of step "
-                f"{max(self.saved_step, 0)}. Lower the learning rate, set train.grad_clip, "
-                "or use precision fp32."
-            )
+            message = f"the loss and its terms must be finite, got {bad[0]} = {values[bad[0]]}"
+            first = self._meter.bad if split == "train" else None
+            raise diverged(self, f"Trainer: {message} in steps up to {self.step}.", first)
+        self.callbacks.logged(record)
         return record
 
-    def _occasionally(self, report: Report) -> None:
-        """What is done every so many steps, with averaged weights where there are any."""
-        if self._due(self.train.evaluate_every):
-            with self._evaluating():
-                values = heldout_loss(self.model, self.dataset, self.train, self.device)
-            report.line(self._log("val", values.values))
-        if self._due(self.train.checkpoint_every):
-            self.save()
-        if self._due(self.train.sample_every) and self.accelerator.is_main_process:
-            with self._evaluating():
-                path = sample_and_save(
-                    self.model,
-                    self.run.samples / f"step-{self.step:07d}",
-                    self.train.samples or worth_drawing(self.data.event_shape),
-                    self.train.seed,
-                )
-            report.say(f"samples: {path}")
-
     @contextmanager
-    def _evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> Iterator[None]:
+        """The model as it is evaluated: averaged weights where there are any, no gradients."""
+        self.processes.align(self.model)  # running statistics are those of the main process
         self.model.eval()
         try:
             with self.ema.applied() if self.ema else nullcontext(), torch.no_grad():
@@ -207,34 +275,7 @@ class Trainer:
 
     def save(self) -> Path:
         """Write a checkpoint of this step; atomic."""
-        folder = self.run.checkpoint(self.step)
         self.saved_step = self.step
-        if not self.accelerator.is_main_process:
-            return folder
-        trees: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
-        if self.ema:
-            trees["ema"] = self.ema.state_dict()
-        save(
-            folder,
-            self.spec,
-            self.model,
-            step=self.step,
-            trees=trees,
-            state={"ema_steps": self.ema.steps if self.ema else 0},
-            facts={"data": dict(self.dataset.describe())},
-        )
-        prune(self.run.path, self.train.keep)
+        folder = save_state(self)
+        self.callbacks.saved(folder)
         return folder
-
-    def _resume(self) -> None:
-        folder = find(self.run.path)
-        verify(folder)
-        check_same_model(self.spec, folder)
-        restore(self.model, read(folder, "model"), folder)
-        self.optimizer.load_state_dict(read(folder, "optimizer"))
-        state = read(folder, "state")
-        self.step = self.saved_step = state["step"]
-        if self.ema and (folder / "ema.safetensors").exists():
-            self.ema.load_state_dict(read(folder, "ema"), state["ema_steps"])
-        self.run.rewind(self.step)
-        self.run.spec.write_text(dump_yaml(self.spec), encoding="utf-8")

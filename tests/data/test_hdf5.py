@@ -171,6 +171,17 @@ def test_the_run_records_where_the_data_came_from(path):
     assert facts["attributes"] == {"license": "CC0"}
 
 
+@pytest.mark.parametrize("options", [{}, {"chunks": (1, 32, 3)}])
+def test_a_file_that_becomes_shorter_is_refused_not_read_as_zeros(tmp_path, options):
+    with h5py.File(tmp_path / "cut.h5", "w") as file:
+        file.create_dataset("mugs/train", data=clouds(200), **options)
+    split = Hdf5PointClouds(tmp_path / "cut.h5", points=32).split("train")
+    split.get(0, np.random.default_rng(0))
+    os.truncate(tmp_path / "cut.h5", 20_000)
+    with pytest.raises(DataError, match=r"cut\.h5: /mugs/train row 199 cannot be read"):
+        split.get(199, np.random.default_rng(0))
+
+
 REAL = os.environ.get("COREKIT_DATA")
 
 

@@ -1,5 +1,7 @@
 """Batches are a function of (seed, step): any number of workers, any start, any number of ranks."""
 
+import subprocess
+import sys
 from itertools import islice
 
 import numpy as np
@@ -10,7 +12,7 @@ from corekit.data.loading import CounterSampler, Loader, fixed_batches
 from corekit.data.shapes3d import Shapes3d
 from corekit.errors import DataError, UsageError
 from corekit.interfaces.dataset import Item, Split
-from corekit.interfaces.records import Condition
+from corekit.interfaces.records import Batch, Condition
 
 
 def steps(sampler, n):
@@ -137,6 +139,59 @@ def test_conditions_are_collated():
     assert batch.condition.labels.tolist() == [0, 1, 2, 0, 1]
     assert batch.condition.vector is None
     assert batch.x.shape == (5, 2)
+
+
+BROKEN = """
+from corekit.data.loading import Loader
+from corekit.interfaces.dataset import Split
+
+class Broken(Split):
+    def __len__(self):
+        return 8
+
+    def get(self, index, rng):
+        raise ValueError("a bug")
+
+next(iter(Loader(Broken(), 8, seed=0, workers=1)))
+"""
+
+
+def test_a_bug_in_a_worker_ends_the_program():
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "ValueError: a bug" in done.stderr
+
+
+class Together(Split):
+    """Squares, which can be read one by one or at once."""
+
+    calls = 0
+
+    def __len__(self):
+        return 10
+
+    def get(self, index, rng):
+        raise AssertionError("read one by one")
+
+    def get_batch(self, indices):
+        self.calls += 1
+        x = torch.tensor([[float(i) ** 2] for i in indices])
+        return Batch(x, index=torch.tensor(list(indices)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_split_may_read_a_batch_at_once(workers):
+    split = Together()
+    order = CounterSampler(10, 4, seed=3)
+    batches = list(islice(Loader(split, 4, seed=3, workers=workers), 5))
+    for step, batch in enumerate(batches):
+        rows = [index for _, index in order.batch(step)]
+        assert batch.index.tolist() == rows
+        assert batch.x.flatten().tolist() == [i**2 for i in rows]
+    assert torch.cat([b.x for b in fixed_batches(split, 0, 4)]).flatten()[9] == 81
+    assert [b.index.tolist() for b in fixed_batches(split, 0, 2, rows=[7, 2, 5])] == [[7, 2], [5]]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -17,7 +17,7 @@ def test_types_are_written_in_words():
     texts = {field.name: field.type for field in fields(TrainSpec)}
     assert texts["steps"] == "int ≥ 1"
     assert texts["optimizer"] == "optimizer"
-    assert texts["ema"] == "float > 0, < 1 or null"
+    assert texts["ema"] == "float or list of float or null"
     assert texts["precision"] == "fp32 or bf16 or fp16"
     assert texts["device"] == "text"
     chain = {field.name: field.type for field in fields(spec_class("bijector", "repeat"))}

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from corekit.registry import Registry, use_registry
 from corekit.spec import RunSpec, Section, spec_class
 from corekit.spec.flows import ChainSpec, FlowPriorSpec, LinearSpec, NormalSpec, RepeatSpec
-from corekit.spec.train import AdamSpec, SgdSpec, TrainSpec
+from corekit.spec.optimizers import AdamSpec, SgdSpec
+from corekit.spec.train import TrainSpec
 
 
 @pytest.fixture(autouse=True)

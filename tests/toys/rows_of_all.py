@@ -2,7 +2,6 @@
 
 import torch
 from run_specs import small
-from torch import nn
 
 from corekit.data.loading import Loader
 from corekit.interfaces.draws import Draws, seed_of
@@ -31,9 +30,8 @@ class RowsOfAll(Draws):
 def one_gradient(model, folder):
     """The gradients that the optimizer gets in the first step, by name; norms do not learn."""
     trainer = Trainer(small(model, grad_clip=None), folder, quiet=True)
-    for part in trainer.model.modules():
-        if isinstance(part, nn.BatchNorm1d):
-            part.eval()
+    if model == "latent":
+        trainer.model.encoder.eval()  # all of its batch norms use running statistics
     trainer.draws = lambda: RowsOfAll(trainer.processes)
     found = {}
 

@@ -26,7 +26,7 @@ MODELS = {
         "loss": {"type": "weighted_elbo", "kl_weight": 1e-2, "warmup_steps": 6},
     },
 }
-CLOUDS = {"type": "shapes3d", "points": 16, "size": 24, "held_out": 6}
+CLOUDS = {"type": "shapes3d", "points": 16, "size": 24, "held_out": 9}
 PLANE = {"type": "toy2d", "density": "moons", "size": 60, "held_out": 40}
 
 

@@ -30,10 +30,13 @@ def trained(folder, results):
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             trainer = Trainer(small(name, evaluate_every=5), folder / name, quiet=True)
-        initial = state(trainer)
+        initial, rows = state(trainer), []
+        take = trainer._step
+        trainer._step = lambda batch, take=take, rows=rows: rows.append(batch.rows) or take(batch)
         trainer.fit()
         messages = [str(warning.message) for warning in said]
         results[name] = {"initial": initial, "state": state(trainer), "warnings": messages}
+        results[name]["rows"] = rows
 
 
 def gradients(folder, results):

@@ -20,7 +20,9 @@ def result(run):
     folder = sorted((run / "checkpoints").iterdir())[-1]
     trees = {name: read(folder, name) for name in ("model", "ema", "optimizer", "state")}
     records = RunFolder(run).records()
-    log = [{k: v for k, v in record.items() if k != "steps_per_s"} for record in records]
+    log = [
+        {k: v for k, v in record.items() if k not in ("steps_per_s", "cost")} for record in records
+    ]
     return trees, log, generate(load(run), 3, seed=1)
 
 
@@ -82,7 +84,12 @@ def test_workers_do_not_change_a_run(make_spec, tmp_path, straight):
 
 
 @pytest.mark.parametrize(
-    ("number", "reason"), [(signal.SIGTERM, "preempted"), (signal.SIGINT, "interrupted")]
+    ("number", "reason"),
+    [
+        (signal.SIGTERM, "preempted"),
+        (signal.SIGUSR1, "preempted"),
+        (signal.SIGINT, "interrupted"),
+    ],
 )
 def test_a_signal_saves_between_two_steps(make_spec, tmp_path, straight, number, reason):
     before = signal.getsignal(number)

@@ -12,6 +12,7 @@ import torch
 from corekit.data_spec import DataSpec, Support
 from corekit.errors import CorekitError
 from corekit.interfaces.dataset import Item, Split
+from corekit.interfaces.records import Condition
 from corekit.testing.case import Case
 from corekit.testing.check import Suite, expect, expect_equal
 from corekit.testing.refusal import expect_refused
@@ -114,6 +115,24 @@ def a_worker_reads_the_same(case: Case) -> None:
     for other in (unread, read):
         for i, item in enumerate(_items(other)):
             expect_equal(f"example {i} of a pickled split must be the same", item.x, want[i].x)
+
+
+@SUITE.check(lambda case: case.part.split("train").get_batch([0]) is not None)
+def a_batch_is_its_examples(case: Case) -> None:
+    """Where ``get_batch`` reads many at once, they are those that ``get`` reads, in their order."""
+    split = case.fresh().split("train")
+    items = _items(split)
+    rows = list(reversed(range(len(items))))
+    batch = split.get_batch(rows)
+    expect(batch is not None and batch.rows == rows, "index of a batch must be the rows asked for.")
+    for place, row in enumerate(rows):
+        expect_equal(f"row {row} in a batch must be example {row}", batch.x[place], items[row].x)
+        for name, value in (items[row].condition or Condition())._asdict().items():
+            got = getattr(batch.condition, name, None)
+            there = (got is None) == (value is None)
+            expect(there, f"'{name}' of a batch must be there if and only if examples have it.")
+            if value is not None and got is not None:
+                expect_equal(f"'{name}' of row {row} in a batch differs", got[place], value)
 
 
 @SUITE.check()

@@ -8,6 +8,7 @@ import torch
 from corekit.data_spec import DataSpec, Support
 from corekit.errors import DataError
 from corekit.interfaces.dataset import Dataset, Item, Split
+from corekit.interfaces.records import Batch
 from teeth import Tooth
 
 
@@ -111,6 +112,22 @@ class Same(Points):
         return Item(torch.zeros(2) + 0 * super().get(index, rng).x)
 
 
+class Sorted(Points):
+    """Its batches come in the order of the file."""
+
+    def get(self, index, rng):
+        return Item(torch.tensor(self.x[self._row(index)]).float())
+
+    def get_batch(self, indices):
+        rows = sorted(self._row(index) for index in indices)
+        return Batch(torch.tensor(self.x[rows]).float(), index=torch.tensor(list(indices)))
+
+    def _row(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(f"There is no example {index}: the split has {len(self)}.")
+        return index
+
+
 def with_points(points):
     return type(f"Right{points.__name__}", (Right,), {"points": points})
 
@@ -145,6 +162,7 @@ TEETH = [
         with_points(Counting),
         "an_example_is_a_function_of_index_and_rng",
     ),
+    _bug("a batch has another order", with_points(Sorted), "a_batch_is_its_examples"),
     _bug("a split cannot be pickled", with_points(Unpicklable), "a_worker_reads_the_same"),
     _bug(
         "an index beyond the end starts again", with_points(Endless), "what_is_not_there_is_refused"

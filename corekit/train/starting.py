@@ -1,0 +1,124 @@
+"""How a run starts: with weights of another one, with statistics of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from corekit.checkpoint.folder import find, read, sha256, verify
+from corekit.checkpoint.load import weights_file
+from corekit.data.loading import Loader
+from corekit.errors import CheckpointError, DataError
+from corekit.interfaces.draws import Draws, seed_of
+from corekit.spec import load_spec
+
+if TYPE_CHECKING:
+    from corekit.train.trainer import Trainer
+
+_LISTED = 12
+
+
+def warm_start(trainer: Trainer, path: str | Path, *, what_fits: bool) -> dict[str, Any]:
+    """Take the weights of a checkpoint: averaged ones where there are any, nothing else.
+
+    Args:
+        trainer: Whose model takes them.
+        path: A run or a checkpoint, under any spec.
+        what_fits: Take weights whose name and shape are those of the model, and leave the rest;
+            otherwise every one must fit.
+
+    Returns:
+        What provenance says of it.
+
+    Raises:
+        CheckpointError: If weights do not fit; lists them.
+    """
+    folder = find(path)
+    verify(folder)
+    file = weights_file(folder, load_spec(folder / "spec.yaml").spec, True)
+    stored: dict[str, Tensor] = read(folder, file)
+    own = trainer.model.state_dict()
+    fitting = {k: v for k, v in stored.items() if k in own and own[k].shape == v.shape}
+    wrong = _misfits(stored, own)
+    if wrong and not what_fits:
+        raise CheckpointError(
+            f"{folder}: all weights must fit the model of the spec, got {len(wrong)} that do "
+            f"not:\n  {_shown(wrong)}\nTake the {len(fitting)} that fit with --what-fits."
+        )
+    if not fitting:
+        raise CheckpointError(
+            f"{folder}: a weight must fit the model of the spec, got none:\n  {_shown(wrong)}"
+        )
+    trainer.model.load_state_dict(fitting, strict=False)
+    if not trainer.quiet:
+        left = f"; {len(wrong)} do not fit:\n  {_shown(wrong)}" if wrong else ""
+        print(f"{len(fitting)} of {len(own)} tensors from {folder}{left}", flush=True)
+    return {
+        "checkpoint": str(folder),
+        "step": read(folder, "state")["step"],
+        "weights": file,
+        "sha256": sha256(folder / f"{file}.safetensors"),
+        "taken": len(fitting),
+        "did_not_fit": wrong,
+    }
+
+
+def _misfits(stored: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+    wrong = []
+    for name in sorted({*stored, *own}):
+        if name not in own:
+            wrong.append(f"{name}: not in the model")
+        elif name not in stored:
+            wrong.append(f"{name}: not in the checkpoint")
+        elif stored[name].shape != own[name].shape:
+            shapes = tuple(stored[name].shape), tuple(own[name].shape)
+            wrong.append(f"{name}: {shapes[0]} in the checkpoint, {shapes[1]} in the model")
+    return wrong
+
+
+def _shown(lines: list[str]) -> str:
+    more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    return "\n  ".join(lines[:_LISTED] + more)
+
+
+@torch.no_grad()
+def initialize(trainer: Trainer) -> None:
+    """Set what depends on data, from the rows of the first step: all of them, in every process.
+
+    Every process computes the same from the same rows, and the main one's result is what counts,
+    so that copies are equal to the last bit before the model is wrapped.
+    """
+    train = trainer.train
+    rows = Loader(
+        trainer.dataset.split("train"), train.batch_size, seed=seed_of(train.seed, "data")
+    )
+    generator = torch.Generator(trainer.device).manual_seed(seed_of(train.seed, "initialize"))
+    batch = next(iter(rows)).to(trainer.device)
+    trainer.model.train()
+    trainer.model.initialize(batch, Draws(generator))
+    trainer.processes.align(trainer.model, weights=True)
+
+
+@contextmanager
+def loader_errors(trainer: Trainer) -> Iterator[None]:
+    """Say in one line that a loading process died.
+
+    Raises:
+        DataError: With the last checkpoint.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        reason = str(error).splitlines()[0].rstrip(". ")
+        raise DataError(
+            f"Trainer: every process that reads must stay alive, got: {reason}. The last "
+            f"checkpoint is of step {max(trainer.saved_step, 0)}. Go on with --resume, perhaps "
+            "with fewer train.workers: a lack of memory kills them."
+        ) from error
