@@ -110,6 +110,15 @@ class TrainSpec(Section):
         return {rate: f"ema-{rate}" if i else "ema" for i, rate in enumerate(rates)}
 
     @model_validator(mode="after")
+    def _best_needs_evaluations(self) -> Self:
+        if self.keep_best is not None and self.evaluate_every is None:
+            raise ValueError(
+                f"keep_best must have evaluations to choose by, got {self.keep_best!r} and no "
+                "evaluate_every. Set one."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rates_differ(self) -> Self:
         if isinstance(self.ema, list) and len(self.averages()) < len(self.ema):
             raise ValueError(f"ema must have different rates, got {self.ema}. Leave one out.")

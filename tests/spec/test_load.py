@@ -84,6 +84,7 @@ def test_a_misspelt_key_is_shown_with_its_line_and_the_right_one(write):
         ("lr: 2e-3", "betas: ['0.9', 1.0e-1]", "optimizer.betas[0]: must be a number, got '0.9'"),
         ("lr: 2e-3", "lr: no", "train.optimizer.lr: must be a number, got 'no'"),
         ("steps: 1e4", "ema: false", "train.ema: must be a number, got False"),
+        ("steps: 1e4", "keep_best: nll", "keep_best must have evaluations to choose by, got 'nll'"),
         ("of: linear", "of: []", "bijector.of: must have at least 1 of them, got []"),
     ],
 )
