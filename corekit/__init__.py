@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "build": "corekit.build:build",
     "load": "corekit.checkpoint:load",
-    "register": "corekit.registration:register",
+    "register": "corekit.registry.registration:register",
 }
 
 __all__ = ["__version__", *_LAZY]

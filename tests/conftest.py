@@ -69,8 +69,7 @@ def discovered(site, monkeypatch):
     def discover(**environment):
         from importlib.metadata import distributions
 
-        from corekit import discovery
-        from corekit.registry import Registry
+        from corekit.registry import Registry, discovery
 
         def entry_points(group):
             found = distributions(path=[str(site)])

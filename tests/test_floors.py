@@ -10,17 +10,7 @@ ROOT = Path(__file__).parent.parent / "corekit"
 
 FLOORS = {
     0: ("errors", "data_spec", "__init__"),
-    1: (
-        "registry",
-        "components",
-        "declaration",
-        "discovery",
-        "lookup",
-        "origins",
-        "registration",
-        "requirement",
-        "selection",
-    ),
+    1: ("registry",),
     2: ("spec",),
     3: ("interfaces",),
     4: ("flows", "diffusion", "latent", "data", "metrics", "nn"),

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from corekit.errors import CheckpointError, PluginError
-from corekit.origins import compare
 from corekit.registry import registry
+from corekit.registry.origins import compare
 from corekit.spec import RunSpec, dump_yaml
 from corekit.spec.parts import parts
 

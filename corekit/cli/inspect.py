@@ -9,8 +9,8 @@ from typing import Any
 
 from corekit.cli.table import print_json, print_table
 from corekit.errors import CheckpointError
-from corekit.origins import compare
 from corekit.registry import registry
+from corekit.registry.origins import compare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

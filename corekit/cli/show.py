@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from corekit.cli.table import print_json, print_table
-from corekit.lookup import explain_missing
 from corekit.registry import Component, registry
+from corekit.registry.lookup import explain_missing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

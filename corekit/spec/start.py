@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from corekit.declaration import FIRST_PARTY
 from corekit.errors import PluginError, SpecError
 from corekit.registry import registry
+from corekit.registry.declaration import FIRST_PARTY
 from corekit.spec import describe
 from corekit.spec.check import check_spec
 from corekit.spec.dump import dump_value

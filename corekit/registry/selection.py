@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from corekit.declaration import FIRST_PARTY, Plugin
+from corekit.registry.declaration import FIRST_PARTY, Plugin
 
 ALLOW, DISABLE, STRICT = "COREKIT_PLUGINS", "COREKIT_DISABLE", "COREKIT_STRICT_PLUGINS"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from corekit import __version__
 from corekit.errors import PluginError
-from corekit.registry import LOCAL, Registry
+from corekit.registry.catalogue import LOCAL, Registry
 
 Origin = Mapping[str, str]  # what `Registry.provenance` gives
 Changed = tuple[str, str, str, str]  # distribution and version, then and now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corekit.declaration import Component
+from corekit.registry.declaration import Component
 
 
 def _component(

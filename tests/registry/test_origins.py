@@ -6,10 +6,10 @@ import warnings
 import pytest
 
 from corekit.checkpoint.provenance import check_provenance
-from corekit.declaration import Plugin
 from corekit.errors import CheckpointError, PluginError
-from corekit.origins import LEVELS, compare, severity
 from corekit.registry import Component, Registry, use_registry
+from corekit.registry.declaration import Plugin
+from corekit.registry.origins import LEVELS, compare, severity
 
 
 def part(name="toy.part", **more):

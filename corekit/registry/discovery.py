@@ -18,10 +18,10 @@ from typing import NamedTuple
 import pluggy
 
 from corekit import __version__
-from corekit.declaration import API, Component, Hooks, Plugin, Problem
 from corekit.errors import PluginError
-from corekit.requirement import unmet
-from corekit.selection import DISABLE, Selection
+from corekit.registry.declaration import API, Component, Hooks, Plugin, Problem
+from corekit.registry.requirement import unmet
+from corekit.registry.selection import DISABLE, Selection
 
 GROUP = "corekit"
 _HOOK = "corekit_components"

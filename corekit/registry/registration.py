@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, overload
 
-from corekit.declaration import Component
 from corekit.errors import PluginError, UsageError
-from corekit.registry import LOCAL, Owned, Registry, registry
+from corekit.registry.catalogue import LOCAL, Owned, Registry, registry
+from corekit.registry.declaration import Component
 
 _FORMS = "register(Component(...), ...) or register(KIND, NAME, spec=CLASS, target=CLASS)"
 

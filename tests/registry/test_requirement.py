@@ -5,7 +5,7 @@ import random
 import pytest
 from packaging.requirements import Requirement
 
-from corekit.requirement import unmet
+from corekit.registry.requirement import unmet
 
 CASES = [
     # requirement, versions that meet it, versions that do not

@@ -2,9 +2,9 @@
 
 import pytest
 
-from corekit.declaration import Plugin
 from corekit.errors import PluginError, RegistryLookup
-from corekit.selection import Selection
+from corekit.registry.declaration import Plugin
+from corekit.registry.selection import Selection
 
 GOOD = """
 from corekit.registry import Component, hookimpl

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from corekit.declaration import FIRST_PARTY, Problem
 from corekit.errors import RegistryLookup
-from corekit.selection import ALLOW, DISABLE
+from corekit.registry.declaration import FIRST_PARTY, Problem
+from corekit.registry.selection import ALLOW, DISABLE
 
 if TYPE_CHECKING:
-    from corekit.registry import Registry
+    from corekit.registry.catalogue import Registry
 
 _LISTED = 20  # names of one kind, before the list is cut short
 

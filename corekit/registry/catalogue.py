@@ -1,16 +1,4 @@
-"""Which components exist, and which package each comes from.
-
-A package offers components through an entry point of the group `corekit`. The module behind it
-imports nothing but the standard library and this one, and names its classes as strings::
-
-    @hookimpl
-    def corekit_components():
-        return [Component("bijector", "glow.actnorm", spec="corekit_glow.specs:ActNormSpec",
-                          target="corekit_glow.actnorm:ActNorm", summary="scale and shift")]
-
-A spec class is imported when a spec file names it, an implementation when a model is built. A
-plugin that fails is kept as a `Problem` and quoted when someone needs it; all others work.
-"""
+"""The catalogue: components by kind and name, and whose each is."""
 
 from __future__ import annotations
 
@@ -23,36 +11,17 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from corekit import __version__
-from corekit.components import COMPONENTS
-from corekit.declaration import (
-    API,
-    FIRST_PARTY,
-    KINDS,
+from corekit.errors import PluginError
+from corekit.registry.core import COMPONENTS
+from corekit.registry.declaration import (
     Component,
     Plugin,
     Problem,
     describe_exception,
-    hookimpl,
 )
-from corekit.discovery import discover
-from corekit.errors import PluginError, RegistryLookup
-from corekit.lookup import explain_missing
-from corekit.selection import STRICT, Selection
-
-__all__ = [
-    "API",
-    "FIRST_PARTY",
-    "KINDS",
-    "Component",
-    "Plugin",
-    "Problem",
-    "Registry",
-    "RegistryLookup",
-    "hookimpl",
-    "registry",
-    "use_registry",
-]
-
+from corekit.registry.discovery import discover
+from corekit.registry.lookup import explain_missing
+from corekit.registry.selection import STRICT, Selection
 
 LOCAL = "local"  # the distribution of what is offered from Python, which is none
 
