@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
-from corekit.data_spec import DataSpec
+from corekit.data_spec import DataSpec, Shape
 from corekit.errors import PluginError
 from corekit.interfaces.dataset import Dataset
 from corekit.interfaces.model import GenerativeModel
 from corekit.registry import registry
 from corekit.spec import RunSpec, Spec, load_spec, run_spec
+from corekit.spec.flows import shape_before
 from corekit.spec.parts import slot_kind
 
 GIVEN: dict[str, tuple[str, ...]] = {
     "model": ("data",),
     "bijector": ("event_shape", "context_shape"),
+    "stochastic": ("data", "context_shape"),
+    "network": ("in_shape", "out_shape", "context_shape"),
     "encoder": ("event_shape",),
     "prior": ("event_shape", "condition"),
     "decoder": ("event_shape", "latent_shape"),
@@ -46,6 +49,8 @@ def build(
     if data is None:
         data = spec.data.data_spec() or build_dataset(spec).data_spec
     model: GenerativeModel = component("model", spec.model, data=data)
+    if data.mean is not None and data.std is not None:
+        model.standardize(data.mean, data.std)
     return model
 
 
@@ -87,9 +92,20 @@ def _argument(kind: str | None, value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)):
         return [_argument(kind, item) for item in value]
-    return factory(kind, value) if kind in GIVEN else component(kind, value)
+    return Factory(kind, value) if kind in GIVEN else component(kind, value)
 
 
-def factory(kind: str, spec: Spec) -> Callable[..., Any]:
-    """A function of the given arguments of a kind that builds the component."""
-    return partial(component, kind, spec)
+@dataclass(frozen=True)
+class Factory:
+    """A function of the given arguments of a kind that builds a component."""
+
+    kind: str
+    spec: Spec
+
+    def __call__(self, **given: Any) -> Any:
+        """The component, built."""
+        return component(self.kind, self.spec, **given)
+
+    def before(self, latent_shape: Shape, context_shape: Shape | None = None) -> Shape:
+        """Of a bijector, the event shape of which it makes this one: an `Inverse` asks."""
+        return shape_before(self.spec, latent_shape, context_shape)

@@ -15,6 +15,7 @@ class Support(str, Enum):
     REAL = "real"
     POSITIVE = "positive"
     UNIT_INTERVAL = "unit_interval"  # [0, 1]
+    SYMMETRIC_INTERVAL = "symmetric_interval"  # [-1, 1]
     SPHERE = "sphere"  # unit norm
     CODES = "codes"  # integers 0 … levels - 1
 
@@ -32,6 +33,8 @@ class DataSpec:
         size: number of training examples
         condition_shapes: shape of each condition that comes with an example, by name
         lowest: value of the lowest level, in data units: level k is lowest + k bin_width
+        mean, std: what a model standardises data with, of each feature or one for all; None leaves
+            them as they are
     """
 
     event_shape: Shape
@@ -42,6 +45,8 @@ class DataSpec:
     size: int | None = None
     condition_shapes: Mapping[str, Shape] = field(default_factory=dict)
     lowest: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
 def pixel_spec(
@@ -50,18 +55,21 @@ def pixel_spec(
     *,
     size: int | None = None,
     condition_shapes: Mapping[str, Shape] | None = None,
+    bits: int = 8,
 ) -> DataSpec:
     """What 8-bit values are, brought to a range: level 0 is its low end, level 255 its high end.
 
-    Data in [0, 1] lie on the unit interval. There is no support for other bounded ranges: data in
-    [-1, 1] are said to be real, and `lowest`, `levels` and `bin_width` give their bounds.
+    With fewer ``bits`` there are 2^bits levels, the last one again at the high end.
+
+    Data in [0, 1] lie on the unit interval; others, those in [-1, 1] too, are said to be real, and
+    `lowest`, `levels` and `bin_width` give their bounds.
     """
     low, high = value_range
     return DataSpec(
         tuple(event_shape),
         support=Support.UNIT_INTERVAL if (low, high) == (0, 1) else Support.REAL,
-        levels=256,
-        bin_width=(high - low) / 255,
+        levels=2**bits,
+        bin_width=(high - low) / (2**bits - 1),
         size=size,
         condition_shapes=dict(condition_shapes or {}),
         lowest=float(low),

@@ -27,6 +27,7 @@ from corekit.cli.main import COMMANDS
 from corekit.registry import KINDS, Component, registry
 from corekit.spec import RunSpec, Section, TrainSpec, spec_class
 from corekit.spec.describe import FieldDoc, example, fields, summary
+from corekit.spec.stages import StageSpec
 from corekit.spec.yaml12 import Dumper
 from corekit.testing.component import SUITES
 
@@ -242,6 +243,7 @@ PARTS: dict[str, Callable[[], str]] = {
     **{f"checks of {kind}": (lambda kind=kind: checks_of(kind)) for kind in SUITES},
     "fields of the spec": lambda: fields_table(RunSpec),
     "fields of train": lambda: fields_table(TrainSpec),
+    "fields of a stage": lambda: fields_table(StageSpec),
     **{
         f"options of {name}": (lambda name=name: options_of(name))
         for command in COMMANDS

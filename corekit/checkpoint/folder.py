@@ -17,6 +17,8 @@ from corekit.errors import CheckpointError
 
 SUMS = "SHA256SUMS"
 FORMAT = 1
+STAGES = "stages"
+"""The folder of a run that holds the runs of its stages, `NUMBER-NAME`."""
 
 
 def write(folder: Path, trees: Mapping[str, Any], texts: Mapping[str, str]) -> Path:
@@ -111,6 +113,8 @@ def verify(folder: Path) -> None:
 def find(path: str | Path) -> Path:
     """The checkpoint folder of a path: a checkpoint, or the latest one of a run folder.
 
+    Of a run with stages it is the latest one of the last stage that has any.
+
     Raises:
         CheckpointError: If there is none, or the path is a file (a pickle, say).
     """
@@ -123,7 +127,8 @@ def find(path: str | Path) -> Path:
         )
     if (path / SUMS).exists():
         return path
-    found = steps(path)
+    runs = [path, *stage_folders(path)]
+    found = next(filter(None, map(steps, reversed(runs))), [])
     if not found:
         raise CheckpointError(
             f"{path}: must be a run folder or a checkpoint, got "
@@ -136,6 +141,12 @@ def steps(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     folders = [p for p in (run / "checkpoints").glob("step-*") if (p / SUMS).exists()]
     return sorted(folders, key=step_of)
+
+
+def stage_folders(run: Path) -> list[Path]:
+    """The run folders of the stages of a run, in their order."""
+    numbered = [p for p in (run / STAGES).glob("*-*") if p.name.partition("-")[0].isdigit()]
+    return sorted(numbered, key=lambda p: int(p.name.partition("-")[0]))
 
 
 def step_of(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,13 @@ def restore(model: GenerativeModel, weights: dict[str, torch.Tensor], folder: Pa
         ) from error
 
 
-def check_same_model(spec: RunSpec, folder: Path) -> None:
+def check_same_model(spec: RunSpec, folder: Path, more: Collection[str] = ()) -> None:
     """Refuse to continue a checkpoint under a spec with another model, data set or optimizer.
+
+    Args:
+        spec: To continue under.
+        folder: The checkpoint.
+        more: Keys of the section ``train`` that must be the same, too.
 
     Raises:
         CheckpointError: Shows the lines that differ.
@@ -95,6 +101,9 @@ def check_same_model(spec: RunSpec, folder: Path) -> None:
             "optimizer",
             "lr_schedule",
             "groups",
+            "phases",
+            "parts",
+            "cache",
             "batch_size",
             "accumulate",
             "ema",
@@ -102,7 +111,7 @@ def check_same_model(spec: RunSpec, folder: Path) -> None:
             "precision",
             "grad_clip",
         }
-        train = run.train.model_dump(include=kept)
+        train = run.train.model_dump(include={*kept, *more})
         tree = {
             "model": run.model_dump()["model"],
             "data": run.model_dump()["data"],

@@ -56,12 +56,18 @@ def _find(path: Path) -> Path:
     """Like `corekit.checkpoint.find`, which imports torch."""
     if (path / "provenance.json").is_file():
         return path
-    found = sorted(
-        path.glob("checkpoints/step-*/provenance.json"), key=lambda p: int(p.parent.name[5:])
-    )
+    inside = "checkpoints/step-*/provenance.json"
+    found = [p.parent for p in (*path.glob(inside), *path.glob(f"stages/*-*/{inside}"))]
     if not found:
         raise CheckpointError(f"{path}: must be a run folder or a checkpoint folder, got neither.")
-    return found[-1].parent
+    return max(found, key=lambda folder: (_stage_of(folder), int(folder.name[5:])))
+
+
+def _stage_of(checkpoint: Path) -> int:
+    """The number of the stage that a checkpoint is of; 0 if there are none."""
+    run = checkpoint.parent.parent
+    number = run.name.partition("-")[0]
+    return int(number) if run.parent.name == "stages" and number.isdigit() else 0
 
 
 def _header(file: Path) -> dict[str, Any]:

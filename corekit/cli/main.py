@@ -28,6 +28,7 @@ COMMANDS = {
     "train": ("corekit.cli.train", "train a model from a spec, or go on from a checkpoint"),
     "sample": ("corekit.cli.sample", "draw samples from a trained model"),
     "reconstruct": ("corekit.cli.reconstruct", "encode and decode data with a trained model"),
+    "interpolate": ("corekit.cli.interpolate", "walk between pairs of examples in latent space"),
     "evaluate": ("corekit.cli.evaluate", "measure a trained model on held-out data"),
     "data": ("corekit.cli.data", "look into data files, and convert them"),
     "inspect": ("corekit.cli.inspect", "look into a checkpoint"),

@@ -101,6 +101,9 @@ def fit(
     from corekit.train.stopping import EXIT_CODES
     from corekit.train.trainer import Trainer
 
+    if spec.stages:
+        return _fit_stages(spec, folder, resume, start, what_fits, quiet, profile)
+
     watching = [parse_profile(profile)] if profile else []
     trainer = Trainer(
         spec,
@@ -127,12 +130,54 @@ def fit(
     return EXIT_CODES[reason]
 
 
+def _fit_stages(
+    spec: RunSpec,
+    folder: Path,
+    resume: bool | str,
+    start: str | None,
+    what_fits: bool,
+    quiet: bool,
+    profile: str | None,
+) -> int:
+    """Train the stages of a spec into a folder; returns the exit code."""
+    from corekit.checkpoint.folder import STAGES
+    from corekit.train.profile import parse_profile
+    from corekit.train.stages import train_stages
+    from corekit.train.stopping import EXIT_CODES
+
+    asked = Path(resume).resolve() if isinstance(resume, str) else None
+    if asked is not None and (asked != folder.resolve() or asked.parent.name == STAGES):
+        raise UsageError(
+            f"--resume: with stages it must be the folder of the whole run, got {resume}. For one "
+            "stage, give its own spec.yaml in the place of the spec."
+        )
+    made = train_stages(
+        spec,
+        folder,
+        resume=bool(resume),
+        start=start,
+        what_fits=what_fits,
+        quiet=quiet,
+        callbacks=lambda: [parse_profile(profile)] if profile else [],
+    )
+    tell = print if made.main else _nothing
+    at = f"stage {made.stage} of {len(spec.stages)}, step {made.step} of {made.steps}"
+    if made.reason is None:
+        tell(f"done: {at}, {made.checkpoint}")
+        return 0
+    tell(f"{made.reason}: saved {at} in {made.checkpoint}. Go on with --resume.")
+    return EXIT_CODES[made.reason]
+
+
 def _replayed(spec: RunSpec, file: str) -> int:
     """Take one step again; 6 if it is not finite again."""
     import json
 
+    from corekit.spec import load_spec
     from corekit.train.diverged import replay
 
+    if spec.stages:  # the file is in the folder of one, beside its spec
+        spec = load_spec(Path(file).parent / "spec.yaml").spec
     found = replay(spec, file)
     step = json.loads(Path(file).read_text(encoding="utf-8"))["step"]
     print(f"step {step}: " + (f"{found} is not finite" if found else "everything is finite"))

@@ -54,7 +54,9 @@ def _parts(spec: RunSpec) -> list[dict[str, Any]]:
     import torch
 
     from corekit.build import build
+    from corekit.train.stages import check_stages
 
+    check_stages(spec)
     with torch.device("meta"):
         model = build(spec)
     return [

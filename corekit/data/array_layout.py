@@ -120,8 +120,12 @@ class Form(NamedTuple):
         return np.array(rows, np.float32, order="C")
 
 
-def form_of(rows: Rows, layout: Layout, value_range: ValueRange) -> tuple[Form, DataSpec]:
+def form_of(
+    rows: Rows, layout: Layout, value_range: ValueRange, bits: int = 8
+) -> tuple[Form, DataSpec]:
     """The form of the rows of an array, and what the examples are.
+
+    ``bits`` of 8-bit integers are kept, where these are brought to a range.
 
     Raises: DataError if the array has no such layout, or one cannot tell.
     """
@@ -139,6 +143,11 @@ def form_of(rows: Rows, layout: Layout, value_range: ValueRange) -> tuple[Form, 
     image = layout != "as_stored"
     if value_range == "auto":
         value_range = (-1.0, 1.0) if rows.dtype == np.uint8 else "as_stored"
+    if bits != 8 and (value_range == "as_stored" or rows.dtype != np.uint8):
+        raise DataError(
+            f"{rows.where}: bits must be left out unless 8-bit integers are brought to a "
+            f"value_range, got bits {bits} of {rows.dtype}."
+        )
     if value_range == "as_stored":
         return Form(order, None, image), _as_stored(event, rows.dtype)
     if rows.dtype != np.uint8:
@@ -146,7 +155,8 @@ def form_of(rows: Rows, layout: Layout, value_range: ValueRange) -> tuple[Form, 
             f"{rows.where}: value_range must be given for 8-bit integers only, got {rows.dtype}. "
             "Leave it out: numbers are taken as they are stored."
         )
-    return Form(order, level_values(value_range), image), pixel_spec(event, value_range)
+    form = Form(order, level_values(value_range, bits), image)
+    return form, pixel_spec(event, value_range, bits=bits)
 
 
 def _tell_layout(rows: Rows) -> Layout:

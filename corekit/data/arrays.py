@@ -38,8 +38,11 @@ class Arrays(TableDataset):
             channels are told from their number, and leaves other numbers as stored.
         value_range: What 8-bit levels 0 and 255 become; "auto" is [-1, 1] for 8-bit integers and
             "as_stored" for other numbers.
+        bits: How many of 8 bits are kept, the highest ones.
         flip: Mirror half of the training images, drawn anew at each visit.
         held_out: Share of the rows in "val", and in "test", where the file does not say.
+        standardize: Let the model compute with data of mean 0 and standard deviation 1, by the
+            training rows; it takes and gives them as they are.
         cache_bytes: Most memory to keep all arrays in or, if they do not fit, HDF5 chunks of each.
         source, licence: Recorded with the run; attributes of an HDF5 file are quoted otherwise.
 
@@ -56,8 +59,10 @@ class Arrays(TableDataset):
         split: str | None = None,
         layout: Layout = "auto",
         value_range: ValueRange = "auto",
+        bits: int = 8,
         flip: bool = False,
         held_out: float = 0.1,
+        standardize: bool = False,
         cache_bytes: int = 256 * 2**20,
         source: str | None = None,
         licence: str | None = None,
@@ -65,7 +70,7 @@ class Arrays(TableDataset):
         self.path = Path(path)
         arrays, where = open_arrays(self.path, cache_bytes), str(self.path)
         xs = find_arrays(arrays, array, where)
-        form, spec = form_of(xs.get("train") or xs["all"], layout, value_range)
+        form, spec = form_of(xs.get("train") or xs["all"], layout, value_range, bits)
         for rows in xs.values():
             if rows.shape[1:] != next(iter(xs.values())).shape[1:]:
                 raise DataError(f"{where}: rows must have one shape, got {listing(arrays)}.")
@@ -88,6 +93,7 @@ class Arrays(TableDataset):
             where=where,
             held_out=held_out,
             flip=flip,
+            standardize=standardize,
             facts={
                 "path": where,
                 "source": source or told.get("source"),

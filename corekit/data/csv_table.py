@@ -20,8 +20,7 @@ from corekit.errors import DataError
 class Csv(TableDataset):
     """Columns of numbers as vectors, and one column of words or numbers as labels if asked.
 
-    The file is read whole. Numbers are not standardised: bring columns to mean 0 and standard
-    deviation 1 before, and keep the two with the data.
+    The file is read whole.
 
     Args:
         path: The file.
@@ -29,6 +28,8 @@ class Csv(TableDataset):
             except the label, unless given.
         labels: The column of classes, numbered in the order of their names.
         held_out: Share of the lines in "val", and in "test".
+        standardize: Let the model compute with columns of mean 0 and standard deviation 1, by the
+            training lines; it takes and gives numbers as they are.
         source, licence: Recorded with the run.
 
     Raises: DataError if the file cannot be read, lacks a column, or has a gap.
@@ -41,6 +42,7 @@ class Csv(TableDataset):
         columns: Sequence[str] | None = None,
         labels: str | None = None,
         held_out: float = 0.1,
+        standardize: bool = False,
         source: str | None = None,
         licence: str | None = None,
     ) -> None:
@@ -73,6 +75,8 @@ class Csv(TableDataset):
             spec,
             where=str(self.path),
             held_out=held_out,
+            standardize=standardize,
+            names=self.columns,
             facts={
                 "path": str(self.path),
                 "source": source,

@@ -3,7 +3,8 @@
 Where numbers are customary, they are those of the figures of FFJORD, whose pictures show
 [-4, 4] x [-4, 4]. `noise` scales the standard deviations; at 1 they are the customary ones.
 
-Source: Grathwohl et al., FFJORD, ICLR 2019, figure 2, https://arxiv.org/abs/1810.01367.
+Sources: Grathwohl et al., FFJORD, ICLR 2019, figure 2, https://arxiv.org/abs/1810.01367; of the
+smiley Berkeley CS294-158, homework 2, https://sites.google.com/view/berkeley-cs294-158-sp20.
 """
 
 from __future__ import annotations
@@ -65,16 +66,32 @@ def spirals(rng: np.random.Generator, n: int, noise: float) -> np.ndarray:
     return side * spiral / 3 + _normal(rng, n, 0.1 * noise)
 
 
+def smiley(rng: np.random.Generator, n: int, noise: float) -> np.ndarray:
+    """Two eyes at (-1.5, 2.5) and (1.5, 2.5), a mouth of half an ellipse, noise of sd 0.2 each."""
+    part, angle = rng.integers(3, size=n), np.pi * rng.random(n)
+    mouth = _circle(angle) * [2, -1]
+    centre = np.where(part[:, None] == 2, mouth, _EYES[part % 2])
+    return centre + _normal(rng, n, _SMILEY_SD * noise)
+
+
 def moons_log_density(x: Tensor, noise: float) -> Tensor:
     """log of the mean over both arcs of N(x; point of the arc, sd^2), by Gauss-Legendre.
 
     The integrand is analytic, and with nodes closer than sd the error is that of float64.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(math.ceil(64 + 100 / noise))
-    arc = 2 * _circle(np.pi * (nodes + 1) / 2)
+    angle, weights = _half_turn(noise)
+    arc = 2 * _circle(angle)
     points = torch.from_numpy(np.concatenate([m[:2] + m[2:] * arc for m in _MOONS]))
     log_weights = torch.from_numpy(np.log(np.tile(weights, 2) / 4))  # they sum to one
     return _mixture(x, points, _MOON_SD * noise, log_weights)
+
+
+def smiley_log_density(x: Tensor, noise: float) -> Tensor:
+    """log of the mean over two eyes and the mouth, the latter by Gauss-Legendre."""
+    angle, weights = _half_turn(noise)
+    points = torch.from_numpy(np.concatenate([_EYES, _circle(angle) * [2, -1]]))
+    shares = np.concatenate([[1 / 3, 1 / 3], weights / 6])  # the weights sum to two
+    return _mixture(x, points, _SMILEY_SD * noise, torch.from_numpy(np.log(shares)))
 
 
 def checkerboard_log_density(x: Tensor, noise: float) -> Tensor:
@@ -109,6 +126,12 @@ def _mixture(x: Tensor, means: Tensor, sd: float, log_weights: Tensor) -> Tensor
     return each.logsumexp(1) - math.log(2 * math.pi * sd**2)
 
 
+def _half_turn(noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """Angles between 0 and pi, and their weights, which sum to two."""
+    nodes, weights = np.polynomial.legendre.leggauss(math.ceil(64 + 100 / noise))
+    return np.pi * (nodes + 1) / 2, weights
+
+
 def _circle(angle: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)], 1)
 
@@ -119,6 +142,7 @@ def _normal(rng: np.random.Generator, n: int, sd: float) -> np.ndarray:
 
 _MOONS = np.array([[-1, -0.2, 1, 1], [1, 0.8, -1, -1]])  # centre, then which way the arc opens
 _MOON_SD, _RING_SD, _GAUSSIAN_SD = 0.2, 0.08, 0.5 / math.sqrt(2)
+_EYES, _SMILEY_SD = np.array([[-1.5, 2.5], [1.5, 2.5]]), 0.2
 _DIRECT = "donot_use_mm_for_euclid_dist"  # |x|^2 - 2 x.m + |m|^2 loses digits
 _MEANS = 4 / math.sqrt(2) * _circle(np.arange(8) * np.pi / 4)
 _RADII = 3 * np.array([0.25, 0.5, 0.75, 1.0])
@@ -128,6 +152,7 @@ DENSITIES: dict[str, tuple[Draw, LogDensity | None]] = {
     "checkerboard": (checkerboard, checkerboard_log_density),
     "eight_gaussians": (eight_gaussians, eight_gaussians_log_density),
     "rings": (rings, rings_log_density),
+    "smiley": (smiley, smiley_log_density),
     "pinwheel": (pinwheel, None),
     "spirals": (spirals, None),
 }

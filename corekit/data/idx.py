@@ -21,6 +21,7 @@ class Idx(TableDataset):
             named "train…" must hold one file of images.
         labels: Hand on the labels, as `Condition.labels`.
         value_range: What 8-bit levels 0 and 255 become.
+        bits: How many of 8 bits are kept, the highest ones.
         held_out: Share of the rows in "val", and in "test" of a single file.
         source, licence: Recorded with the run.
 
@@ -35,6 +36,7 @@ class Idx(TableDataset):
         *,
         labels: bool = False,
         value_range: tuple[float, float] = (-1.0, 1.0),
+        bits: int = 8,
         held_out: float = 0.1,
         source: str | None = None,
         licence: str | None = None,
@@ -49,7 +51,7 @@ class Idx(TableDataset):
             self._used += [images, *([beside] if labels and beside else [])]
             tables[split] = Table(open_idx(images), open_idx(beside) if labels and beside else None)
         first = next(iter(tables.values())).x
-        form, spec = form_of(first, "grey", value_range)
+        form, spec = form_of(first, "grey", value_range, bits)
         facts = {"path": str(self.path), "source": source, "licence": licence}
         super().__init__(tables, form, spec, where=str(self.path), held_out=held_out, facts=facts)
 

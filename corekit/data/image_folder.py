@@ -104,6 +104,7 @@ class ImageFolder(Dataset):
             numbered in the order of their names, over all splits.
         flip: Mirror half of the training images, drawn anew at each visit.
         value_range: What 8-bit levels 0 and 255 become.
+        bits: How many of 8 bits are kept, the highest ones.
         held_out: Share of the images in "val", and in "test".
         source, licence: Recorded with the run; a file LICENSE in the folder is quoted otherwise.
 
@@ -121,6 +122,7 @@ class ImageFolder(Dataset):
         labels: Literal["folder", "prefix"] | None = None,
         flip: bool = False,
         value_range: tuple[float, float] = (-1.0, 1.0),
+        bits: int = 8,
         held_out: float = 0.1,
         source: str | None = None,
         licence: str | None = None,
@@ -134,7 +136,7 @@ class ImageFolder(Dataset):
         self.size, self.channels, self.labels, self.flip = size, channels, labels, flip
         self.value_range = value_range
         self.source, self.licence = source, licence
-        self._values = level_values(value_range)
+        self._values = level_values(value_range, bits)
         self._names, below = find_splits(self.root, held_out)
         self.splits = tuple(self._names)
         classes = {
@@ -150,6 +152,7 @@ class ImageFolder(Dataset):
             value_range,
             size=len(self._names["train"]),
             condition_shapes={"labels": ()} if labels else {},
+            bits=bits,
         )
 
     def split(self, name: str) -> ImageSplit:

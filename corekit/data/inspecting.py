@@ -239,5 +239,5 @@ def _look_at_text(path: Path) -> Finding:
     data |= {"labels": header.names[words[0]]} if words else {}
     facts = fingerprint(path.parent, [path.name])
     what = f"{len(values)} lines with {len(header.names)} columns"
-    notes = ("Numbers are read as they are, not standardised.",)
+    notes = ("Numbers are read as they are; `standardize: true` brings columns to one scale.",)
     return Finding(what, ("COLUMN", "KIND", "RANGE"), table, data, facts, notes)

@@ -71,13 +71,19 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
-def level_values(value_range: tuple[float, float]) -> np.ndarray:
+def level_values(value_range: tuple[float, float], bits: int = 8) -> np.ndarray:
     """The value of each of 256 levels: level 0 is the low end of the range, 255 the high end.
 
+    With fewer bits the lower ones are dropped: 2^bits levels remain, the first and the last of them
+    at the ends of the range.
+
     Shape: float32 ``(256,)``
-    Raises: UsageError unless the range has a low end below its high end.
+    Raises: UsageError unless the range has a low end below its high end, and bits are 1 to 8.
     """
     low, high = value_range
     if not low < high:
         raise UsageError(f"value_range: must be low, then high, got {low} and {high}.")
-    return (low + (high - low) * np.arange(256) / 255).astype(np.float32)
+    if not 1 <= bits <= 8:
+        raise UsageError(f"bits: must be 1 to 8, got {bits}.")
+    kept = np.arange(256) >> (8 - bits)
+    return (low + (high - low) * kept / (2**bits - 1)).astype(np.float32)

@@ -31,8 +31,9 @@ class Shapes3dSplit(CloudSplit):
         scale: str,
         global_std: float | None,
         seed: int,
+        resample: bool = True,
     ) -> None:
-        super().__init__(points, scale=scale, global_std=global_std)
+        super().__init__(points, scale=scale, global_std=global_std, resample=resample)
         self.split_name = name
         self.categories = tuple(categories)
         self.size = size
@@ -90,6 +91,7 @@ class Shapes3d(Dataset):
         held_out: Shapes in "val", and in "test".
         scale: See `corekit.data.point_clouds.shift_and_scale`.
         seed: Another seed, other shapes.
+        resample: Random points of a shape at each reading, else the same ones.
 
     Example:
         >>> chairs = Shapes3d(["chair"], points=64, size=10).split("train")
@@ -106,6 +108,7 @@ class Shapes3d(Dataset):
         held_out: int = 64,
         scale: ScaleMode = "shape_unit",
         seed: int = 0,
+        resample: bool = True,
     ) -> None:
         self.categories = tuple(categories)
         for category in self.categories:
@@ -121,7 +124,7 @@ class Shapes3d(Dataset):
                 "Shapes3d: points, size, held_out and the number of categories must be at least 1, "
                 f"got {points}, {size}, {held_out} and {len(self.categories)}."
             )
-        self.points, self.scale, self.seed = points, scale, seed
+        self.points, self.scale, self.seed, self.resample = points, scale, seed, resample
         self.sizes = {"train": size, "val": held_out, "test": held_out}
         self.data_spec = DataSpec((points, 3), size=size)
         self._std: float | None = None
@@ -147,6 +150,7 @@ class Shapes3d(Dataset):
             "sizes": self.sizes,
             "scale": self.scale,
             "seed": self.seed,
+            "resample": self.resample,
         }
 
     def _make(self, name: str, scale: str, global_std: float | None) -> Shapes3dSplit:
@@ -160,4 +164,5 @@ class Shapes3d(Dataset):
             scale=scale,
             global_std=global_std,
             seed=self.seed,
+            resample=self.resample,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import torch
 from corekit.data.array_layout import Form
 from corekit.data.rows import MemoryRows, Rows
 from corekit.data.splitting import SPLITS, split_rows
+from corekit.data.statistics import with_statistics
 from corekit.data_spec import DataSpec
 from corekit.errors import DataError
 from corekit.interfaces.dataset import Dataset, Item, Split
@@ -77,9 +79,15 @@ class TableSplit(Split):
                 labels=None if classes is None else torch.from_numpy(classes.astype(np.int64)),
                 vector=None if vector is None else _floats(vector.take(numbers)),
             )
+        x = torch.from_numpy(self.examples(indices))
+        return Batch(x, condition, torch.tensor(list(indices)))
+
+    def examples(self, indices: Sequence[int]) -> np.ndarray:
+        """Rows ``(B, *event_shape)``, float32, none of them mirrored."""
+        numbers = [self._row(index) for index in indices]
         x = self.form(self.table.x.take(numbers))
         self._check_finite(x, numbers)
-        return Batch(torch.from_numpy(x), condition, torch.tensor(list(indices)))
+        return x
 
     def raw(self, index: int) -> np.ndarray:
         """Row ``index`` as it is stored."""
@@ -130,6 +138,8 @@ class TableDataset(Dataset):
         where: Path, for messages.
         held_out: A share.
         flip: Mirror half of the training images.
+        standardize: Ask the model to compute with standardised data.
+        names: Of the features of a vector, for messages.
         facts: What `describe` says beside sizes and hash.
     """
 
@@ -142,6 +152,8 @@ class TableDataset(Dataset):
         where: str,
         held_out: float,
         flip: bool = False,
+        standardize: bool = False,
+        names: Sequence[str] | None = None,
         facts: Mapping[str, object],
     ) -> None:
         if flip and not form.mirrored:
@@ -154,8 +166,10 @@ class TableDataset(Dataset):
             raise DataError(f"{where}: the training split must have a row, got none.")
         self.splits = tuple(self._tables)
         conditions = {name: shape for t in self._tables.values() for name, shape in _shapes(t)}
-        size = len(TableSplit(self._tables["train"], form))
-        self.data_spec = DataSpec(**{**spec.__dict__, "size": size, "condition_shapes": conditions})
+        train = TableSplit(self._tables["train"], form)
+        self.data_spec = replace(spec, size=len(train), condition_shapes=conditions)
+        if standardize:
+            self.data_spec = with_statistics(self.data_spec, train, where, names)
 
     def split(self, name: str) -> TableSplit:
         """The rows of one split."""
@@ -180,6 +194,7 @@ class TableDataset(Dataset):
             "levels": data.levels,
             "lowest": data.lowest,
             "bin_width": data.bin_width,
+            "standardized": data.mean is not None,
         }
 
     @abstractmethod

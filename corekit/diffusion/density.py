@@ -82,7 +82,9 @@ class DiffusionDensity(Density):
         warn_if_short_of_noise(schedule)
 
     def _loss(self, x: Tensor, condition: Condition | None, draws: Draws) -> LossTerms:
-        level, weight = self.timesteps.sample(len(x), self.schedule, draws, x.device)
+        level, weight = self.timesteps.sample(
+            len(x), self.schedule, draws, x.device, rank=draws.rank, world=draws.world
+        )
         eps = draws.normal("eps", tuple(x.shape), x)
         seen_level = _in_precision_of(x, level)
         x_t = q_sample(x, eps, seen_level)

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from corekit.data_spec import Shape
 from corekit.errors import ShapeError, UsageError
 from corekit.interfaces.bijector import Bijector, no_logdet
-from corekit.interfaces.likelihood import weakest
+from corekit.interfaces.initialization import hands_on
+from corekit.interfaces.likelihood import Likelihood, weakest
+from corekit.nn.recompute import recomputed
 
 Factory = Callable[..., Bijector]
 """Called with event_shape and context_shape; a built Bijector is accepted in its place."""
@@ -51,6 +53,8 @@ class Chain(Bijector):
         (torch.Size([4, 3]), torch.Size([4]), 1)
     """
 
+    recompute = False  # see corekit.nn.recompute
+
     def __init__(
         self,
         event_shape: Shape,
@@ -80,6 +84,7 @@ class Chain(Bijector):
         self.logdet_kind = weakest([m.logdet_kind for m in members])
         self.rows_coupled = any(m.rows_coupled for m in members)
         self.has_inverse = all(m.has_inverse for m in members)
+        self.iterative = frozenset[str]().union(*(m.iterative for m in members))
 
     @property
     def latent_shape(self) -> Shape:
@@ -98,16 +103,27 @@ class Chain(Bijector):
             return Chain(picked[0].event_shape, self.context_shape, of=picked)  # type: ignore[arg-type]
         return self.members[index]  # type: ignore[return-value]
 
+    @hands_on
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise the members one after the other, each on what the ones before it make."""
         for member in self:
             x = member.initialize(x, context if member.context_shape is not None else None)
         return x
 
+    def initialize_inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """The same from the last member to the first."""
+        for member in reversed(list(self)):
+            given = context if member.context_shape is not None else None
+            z = member.initialize_inverse(z, given)
+        return z
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         total = no_logdet(x)
         for member in self:
-            x, logdet = member(x, context if member.context_shape is not None else None)
+            given = context if member.context_shape is not None else None
+            # What it drew for an estimate is not to be had a second time.
+            drawn = member.logdet_kind is not Likelihood.EXACT
+            x, logdet = member(x, given) if drawn else recomputed(self, member, x, given)
             total = total + logdet
         return x, total
 
@@ -154,7 +170,8 @@ class Inverse(Bijector):
     Args:
         event_shape: Shape of x, which is the latent shape of the bijector turned round.
         context_shape: Shape of the context, or None.
-        of: The bijector to turn round; it must keep the shape of its input.
+        of: The bijector to turn round. A factory builds one that keeps its shape, or comes from a
+            spec, which knows what it takes; otherwise give it built.
     """
 
     def __init__(
@@ -165,8 +182,11 @@ class Inverse(Bijector):
         of: "Factory | Bijector",
     ) -> None:
         super().__init__()
-        self.of = of if isinstance(of, Bijector) else make(of, tuple(event_shape), context_shape)
         self.event_shape = tuple(event_shape)
+        # The factory of a spec knows of which shape it makes this one.
+        before = getattr(of, "before", None)
+        shape = self.event_shape if before is None else before(self.event_shape, context_shape)
+        self.of = of if isinstance(of, Bijector) else make(of, shape, context_shape)
         if self.of.latent_shape != self.event_shape:
             raise ShapeError(
                 f"Inverse: {type(self.of).__name__} must make the shape {self.event_shape}, got "
@@ -175,11 +195,22 @@ class Inverse(Bijector):
         self.context_shape = self.of.context_shape
         self.domain, self.codomain = self.of.codomain, self.of.domain
         self.logdet_kind, self.rows_coupled = self.of.logdet_kind, self.of.rows_coupled
+        turned = {"forward": "inverse", "inverse": "forward"}
+        self.iterative = frozenset(turned[direction] for direction in self.of.iterative)
 
     @property
     def latent_shape(self) -> Shape:
         """What the bijector takes."""
         return self.of.event_shape
+
+    @hands_on
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The data are latents of the member: it starts from them, if it can, or refuses."""
+        return self.of.initialize_inverse(x, context)
+
+    def initialize_inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Turned round twice, the member starts from its own data."""
+        return self.of.initialize(z, context)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.of.inverse(x, context)

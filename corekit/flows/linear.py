@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from corekit.data_spec import Shape
 from corekit.errors import ShapeError
 from corekit.interfaces.bijector import Bijector, logdet_dtype
+from corekit.interfaces.frozen import Derived
 
 
-class Linear(Bijector):
+class Linear(Derived, Bijector):
     r"""An invertible matrix and a shift on a vector of features.
 
     .. math:: z = W x + b, \qquad \log|\det \partial z / \partial x| = \log|\det W|
@@ -46,10 +47,20 @@ class Linear(Bijector):
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.bias is not None:
             z = z - self.bias
-        wide = logdet_dtype(z)
-        x = torch.linalg.solve(self.weight.to(wide), z.to(wide).mT).mT.to(z.dtype)
-        return x, -self._log_abs_det(z)
+        factors, pivots = self._factors(logdet_dtype(z))
+        x = torch.linalg.lu_solve(factors, pivots, z.to(factors.dtype).mT).mT
+        return x.to(z.dtype), -self._log_abs_det(z)
 
     def _log_abs_det(self, x: Tensor) -> Tensor:
-        # Autocast never lowers slogdet: the precision of what it is given is kept.
-        return torch.linalg.slogdet(self.weight.to(logdet_dtype(x)))[1].expand(x.shape[0])
+        factors, _ = self._factors(logdet_dtype(x))
+        return factors.diagonal().abs().log().sum().expand(x.shape[0])
+
+    def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """W = P L U, in one matrix, and the pivots. Never in half precision."""
+
+        def factorise() -> tuple[Tensor, Tensor]:
+            # Without a check, which waits for the device: a singular W has logdet -inf.
+            factors, pivots, _ = torch.linalg.lu_factor_ex(self.weight.to(dtype))
+            return factors, pivots
+
+        return self.derived(f"factors in {dtype}", factorise, self.weight)

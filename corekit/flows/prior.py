@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -9,11 +10,15 @@ from torch import Tensor
 
 from corekit.data_spec import Shape
 from corekit.errors import ShapeError, UsageError
+from corekit.flows.ancestral import by_components
 from corekit.flows.compose import Factory, make
+from corekit.flows.matching import HasVelocity, TrainBy, matching_loss
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.density import Density, Prior
+from corekit.interfaces.drawing import drawing
 from corekit.interfaces.draws import Draws
-from corekit.interfaces.likelihood import LogProb
+from corekit.interfaces.initialization import hands_on
+from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.records import Condition, LossTerms
 
 
@@ -88,9 +93,14 @@ class FlowPrior(Prior):
 
     Args:
         event_shape: Shape of x without the batch.
-        condition: Shapes of the condition; its ``vector`` becomes the context of the bijector.
+        condition: Shapes of the condition; its ``vector`` becomes the context of the bijector, and
+            the whole is offered to the base, which may take it or not.
         bijector: Factory of f, data to latent.
         base: Factory of the base density, standard normal unless given.
+        train_by: likelihood, or flow_matching for a bijector with a velocity (`matching_loss`).
+
+    ``sample(..., components=True)`` draws from the mixtures that the flow ends in, where it does,
+    instead of inverting them: see `corekit.flows.ancestral`.
 
     Shape: x ``(B, *event_shape)``; log_prob ``(B,)``, nats.
     Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, ICML 2015,
@@ -104,34 +114,51 @@ class FlowPrior(Prior):
         *,
         bijector: "Factory | Bijector",
         base: Callable[..., Density] | None = None,
+        train_by: TrainBy = "likelihood",
     ) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
         context_shape = (condition or {}).get("vector")
         self.bijector = make(bijector, self.event_shape, context_shape)
-        self.base = (base or StandardNormal)(event_shape=self.bijector.latent_shape, condition=None)
+        self.base = (base or StandardNormal)(
+            event_shape=self.bijector.latent_shape, condition=condition
+        )
         if self.bijector.codomain is not self.base.support:
             raise ShapeError(
                 f"FlowPrior: the base must live where the bijector ends "
                 f"({self.bijector.codomain.value}), got {self.base.support.value}."
             )
+        if train_by == "flow_matching" and not isinstance(self.bijector, HasVelocity):
+            raise UsageError(
+                "FlowPrior: train_by 'flow_matching' must have a bijector with a velocity "
+                f"(realnvp.continuous), got {type(self.bijector).__name__}."
+            )
+        self.train_by = train_by
         self.support = self.bijector.domain
         self.kind = self.base.kind | self.bijector.logdet_kind
-        if self.bijector.context_shape is not None:
-            self.condition_shapes = {"vector": self.bijector.context_shape}
+        context_shape = self.bijector.context_shape
+        own = {} if context_shape is None else {"vector": context_shape}
+        self.condition_shapes = {**self.base.condition_shapes, **own}
 
+    @hands_on
     def initialize(self, x: Tensor, condition: Condition | None = None) -> None:
-        """Initialise the bijector from data."""
-        self.bijector.initialize(x, self._context(condition))
+        """Initialise the bijector from data, and the base from what it makes of them."""
+        z = self.bijector.initialize(x, self._context(condition))
+        self.base.initialize(z, self._of_base(condition))
 
     def _log_prob(self, x: Tensor, condition: Condition | None, draws: Draws) -> LogProb:
-        z, logdet = self.bijector(x, self._context(condition))
-        base = self.base.log_prob(z, generator=draws)
+        with self._noise(draws):
+            z, logdet = self.bijector(x, self._context(condition))
+        base = self.base.log_prob(z, self._of_base(condition), generator=draws)
         return base + LogProb(logdet, self.bijector.logdet_kind)
 
     def _loss(self, x: Tensor, condition: Condition | None, draws: Draws) -> LossTerms:
-        z, logdet = self.bijector(x, self._context(condition))
-        nll = self.base.loss(z, draws=draws).total - logdet
+        if isinstance(self.bijector, HasVelocity) and self.train_by == "flow_matching":
+            z = self.base.sample(len(x), self._of_base(condition), generator=draws)
+            return matching_loss(self.bijector, x, z.to(x.dtype), self._context(condition), draws)
+        with self._noise(draws):
+            z, logdet = self.bijector(x, self._context(condition))
+        nll = self.base.loss(z, self._of_base(condition), draws).total - logdet
         return LossTerms(nll, {"nll": nll}, units={"nll": "nats"})
 
     def _sample(
@@ -141,11 +168,28 @@ class FlowPrior(Prior):
         shape: Shape,
         temperature: float,
         draws: Draws,
+        *,
+        components: bool = False,
         **options: Any,
     ) -> Tensor:
-        z = self.base.sample(n, temperature=temperature, generator=draws, **options)
-        with torch.no_grad():
+        if components:
+            context = self._context(condition)
+            return by_components(self.bijector, self.base, n, context, temperature, draws)
+        given = self._of_base(condition)
+        z = self.base.sample(n, given, temperature=temperature, generator=draws, **options)
+        with torch.no_grad(), self._noise(draws):
             return self.bijector.inverse(z, self._context(condition))[0]
 
+    def _noise(self, draws: Draws) -> AbstractContextManager[None]:
+        """A block in which an estimated log-determinant takes its noise from the draws."""
+        exact = self.bijector.logdet_kind is Likelihood.EXACT
+        return nullcontext() if exact else drawing(draws)
+
     def _context(self, condition: Condition | None) -> Tensor | None:
-        return condition.vector if condition is not None and self.condition_shapes else None
+        """What the bijector takes of a condition."""
+        takes = self.bijector.context_shape is not None
+        return condition.vector if condition is not None and takes else None
+
+    def _of_base(self, condition: Condition | None) -> Condition | None:
+        """What the base takes of it."""
+        return condition if self.base.condition_shapes else None

@@ -1,17 +1,22 @@
 """The Bijector interface: an invertible map with a known log-determinant."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from corekit.data_spec import Shape, Support
-from corekit.errors import ShapeError
+from corekit.errors import UsageError
+from corekit.interfaces.frozen import Freezable
+from corekit.interfaces.initialization import INIT_ROWS, hands_on, sets_itself
 from corekit.interfaces.likelihood import Likelihood
-from corekit.interfaces.shapes import check_shape
+from corekit.interfaces.shapes import check_context, check_shape
+
+Way = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
-class Bijector(nn.Module, ABC):
+class Bijector(Freezable, ABC):
     r"""An invertible map :math:`z = f(x \mid c)`, data to latent, with a tractable Jacobian.
 
     .. math:: \log p(x \mid c) = \log p_Z(f(x \mid c)) + \log |\det \partial f / \partial x|
@@ -19,7 +24,9 @@ class Bijector(nn.Module, ABC):
     **Implement one.** Set ``event_shape`` (and ``latent_shape``, ``context_shape`` where they
     differ from the defaults) in the constructor, and write ``_forward`` and ``_inverse``; each
     returns the mapped tensor and the log-determinant of the map in that direction. Never write
-    in place. ``corekit.testing`` proves it: with random weights, against autograd's Jacobian.
+    in place. ``corekit.testing`` proves it: with random weights, against autograd's Jacobian. Where
+    there is no formula for the inverse, or none for the determinant, see `Contractive` and `Mapped`
+    of `corekit.interfaces.numerical`.
 
     Attributes:
         event_shape: Shape of x without the batch.
@@ -29,6 +36,8 @@ class Bijector(nn.Module, ABC):
         codomain: Support of z.
         logdet_kind: What the log-determinant is (`Likelihood`); a chain is as good as its weakest.
         rows_coupled: Whether a row depends on the others in its batch (batch norm in training).
+        iterative: Directions, of "forward" and "inverse", that run until they converge: they are
+            exact to rounding, and torch.compile takes them piecewise.
         has_inverse: Whether ``inverse`` exists; a map for density estimation only may lack one.
 
     Shape:
@@ -45,6 +54,7 @@ class Bijector(nn.Module, ABC):
     codomain: Support = Support.REAL
     logdet_kind: Likelihood = Likelihood.EXACT
     rows_coupled: bool = False
+    iterative: frozenset[str] = frozenset()
     has_inverse: bool = True
 
     @property
@@ -68,10 +78,38 @@ class Bijector(nn.Module, ABC):
         """log|det dz/dx|, nats, ``(B,)``."""
         return self.forward(x, context)[1]
 
+    @hands_on
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set data-dependent parameters from the whole init set, once; returns z."""
-        with torch.no_grad():
-            return self.forward(x, context)[0]
+        """Set data-dependent parameters from the whole init set, once; returns z.
+
+        By default it sets nothing. One that does calls this at its end.
+        """
+        return self._in_parts(self.forward, x, context)
+
+    def initialize_inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """The same where this map runs backwards (in an `Inverse`), from its latents; returns x.
+
+        A map that sets nothing needs none of its own.
+
+        Raises:
+            UsageError: If it starts from data x, which do not exist before it has started.
+        """
+        if sets_itself(self):
+            raise UsageError(
+                f"{type(self).__name__}: it starts from the data that it maps forwards, got their "
+                "images, as it runs backwards here. Turn it round, or write initialize_inverse."
+            )
+        return self._in_parts(self.inverse, z, context)
+
+    @torch.no_grad()
+    def _in_parts(self, way: Way, value: Tensor, context: Tensor | None) -> Tensor:
+        """The image of an init set, of which a few rows at a time are in memory."""
+        rows = len(value) if self.rows_coupled else INIT_ROWS
+        parts = torch.split(value, max(rows, 1))
+        if context is None:
+            return torch.cat([way(part, None)[0] for part in parts])
+        given = torch.split(context, max(rows, 1))
+        return torch.cat([way(part, c)[0] for part, c in zip(parts, given, strict=True)])
 
     @abstractmethod
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
@@ -82,16 +120,7 @@ class Bijector(nn.Module, ABC):
     def _check(self, name: str, value: Tensor, shape: Shape, context: Tensor | None) -> None:
         who = type(self).__name__
         check_shape(who, name, value, shape)
-        if (context is None) != (self.context_shape is None):
-            rule = "needs a context, got None" if context is None else "takes no context, got one"
-            raise ShapeError(f"{who}: {rule}. Its context_shape is {self.context_shape}.")
-        if context is not None and self.context_shape is not None:
-            check_shape(who, "context", context, self.context_shape)
-            if context.shape[0] != value.shape[0]:
-                raise ShapeError(
-                    f"{who}: context must have {value.shape[0]} rows, one per row of {name}, "
-                    f"got {context.shape[0]}."
-                )
+        check_context(who, context, self.context_shape, value.shape[0])
 
 
 def logdet_dtype(x: Tensor) -> torch.dtype:

@@ -88,9 +88,13 @@ class Metric(ABC):
     """Compares a set of samples with the data.
 
     **Implement one.** Write ``__call__``; every `Figure` carries its protocol.
+
+    Attributes:
+        needs: What it is given as samples: "samples" of the model, "reconstructions" of the
+            held-out examples, or of each of them its "bits_per_dim", ``(R,)``.
     """
 
-    needs: str = "samples"  # or "reconstructions"
+    needs: str = "samples"
 
     @abstractmethod
     def __call__(self, samples: Tensor, reference: Tensor, train: Tensor) -> Mapping[str, Figure]:

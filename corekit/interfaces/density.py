@@ -4,17 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from corekit.data_spec import Shape, Support
 from corekit.errors import NoDensity, UsageError
 from corekit.interfaces.draws import Draws, Randomness, as_draws
+from corekit.interfaces.frozen import Freezable
+from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.records import Condition, LossTerms
 from corekit.interfaces.shapes import check_shape
+from corekit.interfaces.standardization import OfData
 
 
-class Density(nn.Module, ABC):
+class Density(Freezable, OfData, ABC):
     r"""A distribution :math:`p(x \mid c)` that can be trained and sampled, perhaps evaluated.
 
     **Implement one.** Set ``event_shape``, ``condition_shapes`` and ``kind``; write ``_sample``
@@ -50,15 +53,18 @@ class Density(nn.Module, ABC):
                 f"{type(self).__name__}: log_prob must have a likelihood, got kind 'none'. "
                 f"{self._why()}"
             )
-        return self._log_prob(x, condition, as_draws(generator))
+        found = self._log_prob(self.standardized(x), condition, as_draws(generator))
+        return self._log_prob_of_data(found, x)
 
     def loss(
         self, x: Tensor, condition: Condition | None = None, draws: Randomness = None
     ) -> LossTerms:
         """What training minimises: -log p(x | condition) unless this density says otherwise."""
         self._check("x", x, condition)
-        return self._loss(x, condition, as_draws(draws))
+        terms = self._loss(self.standardized(x), condition, as_draws(draws))
+        return self._terms_of_data(terms, x)
 
+    @hands_on
     def initialize(self, x: Tensor, condition: Condition | None = None) -> None:
         """Set what depends on data from the whole init set, before training; by default nothing."""
 
@@ -100,7 +106,8 @@ class Density(nn.Module, ABC):
                 f"{f', axes {self.free_axes} of any length' if self.free_axes else ''}, "
                 f"got {shape}."
             )
-        return self._sample(n, condition, shape, temperature, as_draws(generator), **options)
+        drawn = self._sample(n, condition, shape, temperature, as_draws(generator), **options)
+        return self.restored(drawn)
 
     def _loss(self, x: Tensor, condition: Condition | None, draws: Draws) -> LossTerms:
         nll = -self._log_prob(x, condition, draws).value
@@ -147,7 +154,7 @@ class Decoder(Density):
     """
 
     def mean(self, condition: Condition | None) -> Tensor:
-        """E[x | z], where it is known without sampling.
+        """E[x | z], where it is known without sampling; of standardised data, if it is told to.
 
         Raises:
             NoDensity: If this decoder can only sample.

@@ -21,10 +21,17 @@ class Draws:
 
     Numbers are drawn in float32 or wider and cast, so float16 and bfloat16 runs see the same noise.
     Every draw has a name, which other sources (`GivenDraws`) use and this one ignores.
+
+    Args:
+        generator: Where the numbers come from.
+        rank: Which part of a batch the rows are that are drawn for, of several processes.
+        world: How many parts the batch has.
     """
 
-    def __init__(self, generator: torch.Generator | None = None) -> None:
-        self.generator = generator
+    def __init__(
+        self, generator: torch.Generator | None = None, *, rank: int = 0, world: int = 1
+    ) -> None:
+        self.generator, self.rank, self.world = generator, rank, world
 
     def normal(self, name: str, shape: Shape, like: Tensor) -> Tensor:
         """Standard normal numbers of a shape, with the dtype and device of ``like``."""
@@ -38,6 +45,21 @@ class Draws:
         """Integers 0 ... high-1 of a shape, int64."""
         where = self.generator.device if self.generator else device
         return torch.randint(high, shape, generator=self.generator, device=where).to(device)
+
+    def mark(self) -> Callable[[], None]:
+        """A function that goes back to here: what is drawn from now on is then drawn again.
+
+        Without a generator it does nothing: torch's own is for its user to restore.
+        """
+        generator = self.generator
+        if generator is None:
+            return lambda: None
+        state = generator.get_state()
+
+        def back() -> None:
+            generator.set_state(state)
+
+        return back
 
     def _draw(self, make: Callable[..., Tensor], shape: Shape, like: Tensor) -> Tensor:
         wide = torch.promote_types(like.dtype, torch.float32)
@@ -59,6 +81,16 @@ class RowDraws(Draws):
     def __init__(self, seed: int, rows: Sequence[int]) -> None:
         super().__init__()
         self.generators = [torch.Generator().manual_seed(seed_of(seed, "row", r)) for r in rows]
+
+    def mark(self) -> Callable[[], None]:
+        """A function that takes every row back to here."""
+        states = [generator.get_state() for generator in self.generators]
+
+        def back() -> None:
+            for generator, state in zip(self.generators, states, strict=True):
+                generator.set_state(state)
+
+        return back
 
     def _check(self, name: str, shape: Shape) -> None:
         if not shape or shape[0] != len(self.generators):
@@ -91,6 +123,15 @@ class GivenDraws(Draws):
     def __init__(self, given: Mapping[str, Tensor | Sequence[Tensor]]) -> None:
         super().__init__()
         self.given = {k: [v] if isinstance(v, Tensor) else list(v) for k, v in given.items()}
+
+    def mark(self) -> Callable[[], None]:
+        """A function that gives back what is taken from now on."""
+        left = {name: list(values) for name, values in self.given.items()}
+
+        def back() -> None:
+            self.given = {name: list(values) for name, values in left.items()}
+
+        return back
 
     def _take(self, name: str, shape: Shape) -> Tensor:
         if not self.given.get(name):

@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from corekit.data_spec import Shape
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.records import Condition
 from corekit.interfaces.shapes import check_shape
+from corekit.interfaces.standardization import OfData
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(OfData, ABC):
     """The approximate posterior q(z | x, condition).
 
     **Implement one.** Take ``event_shape`` first in the constructor, set ``latent_shape``, and
@@ -34,7 +35,7 @@ class Encoder(nn.Module, ABC):
     def forward(self, x: Tensor, condition: Condition | None = None) -> Posterior:
         """The posterior of each row."""
         check_shape(type(self).__name__, "x", x, self.event_shape, free=self.free_axes)
-        return self._forward(x, condition)
+        return self._forward(self.standardized(x), condition)
 
     @abstractmethod
     def _forward(self, x: Tensor, condition: Condition | None) -> Posterior: ...

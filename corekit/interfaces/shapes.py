@@ -34,3 +34,21 @@ def check_shape(
     raise ShapeError(
         f"{who}: {name} must have shape (batch{', ' if want else ''}{want}), got {got}."
     )
+
+
+def check_context(who: str, context: Tensor | None, shape: Shape | None, rows: int) -> None:
+    """Refuse a context that is missing, not taken, of another shape or of other rows.
+
+    Raises:
+        ShapeError: Which of them.
+    """
+    if (context is None) != (shape is None):
+        rule = "needs a context, got None" if context is None else "takes no context, got one"
+        raise ShapeError(f"{who}: {rule}. Its context_shape is {shape}.")
+    if context is not None and shape is not None:
+        check_shape(who, "context", context, shape)
+        if context.shape[0] != rows:
+            raise ShapeError(
+                f"{who}: context must have {rows} rows, one per row of the input, got "
+                f"{context.shape[0]}."
+            )

@@ -29,7 +29,11 @@ class TimestepSampler(nn.Module, ABC):
         rank: int = 0,
         world: int = 1,
     ) -> tuple[NoiseLevel, Tensor | None]:
-        """Noise levels ``(n,)`` and weights ``(n,)``, or None where every weight is 1."""
+        """Noise levels ``(n,)`` and weights ``(n,)``, or None where every weight is 1.
+
+        ``draws`` differ from process to process already. A sampler that spreads levels evenly over
+        a whole batch takes the part ``rank`` of ``world``, each of about n rows.
+        """
 
     def observe(self, t: Tensor, losses: Tensor) -> None:
         """Learn from the unweighted losses of steps t; by default nothing."""

@@ -1,20 +1,17 @@
 """The evidence lower bound, weighted."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from corekit.errors import UsageError
-from corekit.interfaces.density import Prior
 from corekit.interfaces.draws import Draws
-from corekit.interfaces.likelihood import Likelihood, LogProb
+from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.loss import Loss
-from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.precision import full_precision
 from corekit.interfaces.records import Batch, Condition, LossTerms
-from corekit.latent.kl import closed_form_kl
+from corekit.latent.kl import kl_terms
 
 if TYPE_CHECKING:
     from corekit.latent.model import LatentModel
@@ -87,25 +84,14 @@ class WeightedElbo(Loss):
         if model.prior is not None:
             # A KL is a small difference of large numbers: it and the prior stay in full precision.
             with full_precision(z):
-                kl, extra, prior_seen = self._kl(model.prior, posterior, z, log_q, draws)
+                kl, extra, prior_seen = kl_terms(
+                    model.prior, posterior, z, log_q, draws, closed_form=self.kl == "auto"
+                )
             terms |= {"kl": kl, **extra}
             units |= dict.fromkeys(("kl", *extra), "nats")
             total = total + self.beta.to(kl.dtype) * self._freed(kl)
             seen |= {f"prior.{path}": value for path, value in prior_seen.items()}
         return LossTerms(total, terms, posterior.statistics(), seen, units)
-
-    def _kl(
-        self, prior: Prior, posterior: Posterior, z: Tensor, log_q: LogProb, draws: Draws
-    ) -> tuple[Tensor, dict[str, Tensor], Mapping[str, tuple[Tensor, Tensor]]]:
-        """KL ``(B,)``, the terms it is made of, and what parts of the prior learn from."""
-        exact = closed_form_kl(posterior, prior) if self.kl == "auto" else None
-        if exact is not None:
-            return exact, {}, {}
-        entropy = getattr(posterior, "entropy", None)
-        negative_entropy = log_q.value if entropy is None else -entropy()
-        scored = prior.loss(z, draws=draws)
-        terms = {"negative_entropy": negative_entropy, "cross_entropy": scored.total}
-        return negative_entropy + scored.total, terms, scored.seen
 
     def _freed(self, kl: Tensor) -> Tensor:
         if not self.free_bits:

@@ -1,11 +1,13 @@
 """KL(q || p): closed forms where they exist, else Monte Carlo."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
 from corekit.flows.prior import StandardNormal
 from corekit.interfaces.density import Density
+from corekit.interfaces.draws import Draws
+from corekit.interfaces.likelihood import LogProb
 from corekit.interfaces.posterior import Posterior
 from corekit.latent.posteriors import DiagonalGaussian
 
@@ -27,3 +29,34 @@ def closed_form_kl(q: Posterior, p: Density) -> Tensor | None:
     """
     form = CLOSED_FORMS.get((type(q), type(p)))
     return form(q, p) if form else None
+
+
+def kl_terms(
+    prior: Density,
+    posterior: Posterior,
+    z: Tensor,
+    log_q: LogProb,
+    draws: Draws,
+    *,
+    closed_form: bool = True,
+) -> tuple[Tensor, dict[str, Tensor], Mapping[str, tuple[Tensor, Tensor]]]:
+    """KL(q || p), the terms it is made of, and what parts of the prior learn from.
+
+    Args:
+        prior: p.
+        posterior: q.
+        z: A draw from q per row.
+        log_q: Its density.
+        draws: Noise that the loss of the prior needs.
+        closed_form: Whether to take a closed form where there is one.
+
+    Shape: z ``(B, ...)``; the KL and its terms ``(B,)``, nats where both have a density.
+    """
+    exact = closed_form_kl(posterior, prior) if closed_form else None
+    if exact is not None:
+        return exact, {}, {}
+    entropy = getattr(posterior, "entropy", None)
+    negative_entropy = log_q.value if entropy is None else -entropy()
+    scored = prior.loss(z, draws=draws)
+    terms = {"negative_entropy": negative_entropy, "cross_entropy": scored.total}
+    return negative_entropy + scored.total, terms, scored.seen

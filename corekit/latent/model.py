@@ -1,6 +1,6 @@
 """The latent-variable model: encoder, prior and decoder, from any packages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -8,14 +8,17 @@ from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape
 from corekit.errors import NoDensity, ShapeError, UsageError
-from corekit.interfaces.density import Decoder, Density, Prior
+from corekit.interfaces.density import Decoder, Prior
 from corekit.interfaces.draws import Randomness, as_draws
 from corekit.interfaces.encoder import Encoder
+from corekit.interfaces.initialization import INIT_ROWS, hands_on, starts_from_data
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.loss import Loss
 from corekit.interfaces.model import GenerativeModel
+from corekit.interfaces.part_loss import PartLoss
 from corekit.interfaces.records import Batch, Condition, LossTerms
 from corekit.latent.elbo import WeightedElbo
+from corekit.latent.fitting import PriorLoss
 
 
 class LatentModel(GenerativeModel):
@@ -34,7 +37,7 @@ class LatentModel(GenerativeModel):
         https://arxiv.org/abs/1312.6114.
     """
 
-    entry_points = ("sample", "log_prob", "encode", "decode", "reconstruct")
+    entry_points = (*GenerativeModel.entry_points, "infer")
 
     def __init__(
         self,
@@ -63,19 +66,34 @@ class LatentModel(GenerativeModel):
 
     def forward(self, batch: Batch, *, phase: str = "main", draws: Randomness = None) -> LossTerms:
         """The terms of the loss."""
-        return self.loss(self, batch, as_draws(draws))
+        loss = self.loss if self.part_loss is None else self.part_loss
+        return loss(self, batch, as_draws(draws))
 
+    def narrowed(self, trained: Collection[str]) -> PartLoss | None:
+        """The loss of the prior, where nothing else is trained."""
+        if self.prior is None or not all(name.startswith("prior.") for name in trained):
+            return None
+        return PriorLoss()
+
+    def standardize(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Let encoder and decoder compute with standardised data."""
+        self.encoder.standardize(mean, std)
+        self.decoder.standardize(mean, std)
+
+    @hands_on
     @torch.no_grad()
     def initialize(self, batch: Batch, draws: Randomness = None) -> None:
         """Initialise the prior from latents of data; the encoder is left as it was."""
-        if self.prior is None or type(self.prior).initialize is Density.initialize:
+        if self.prior is None or not starts_from_data(self.prior):
             return
         kept = [buffer.clone() for buffer in self.encoder.buffers()]  # running statistics
-        posterior = self.encoder(batch.x, batch.condition)
-        z, _ = posterior.rsample_and_log_prob(as_draws(draws))
+        drawn = []
+        for part in batch.split(len(batch.x) // INIT_ROWS or 1):
+            posterior = self.encoder(part.x, part.condition)
+            drawn.append(posterior.rsample_and_log_prob(as_draws(draws))[0])
         for buffer, before in zip(self.encoder.buffers(), kept, strict=True):
             buffer.copy_(before)
-        self.prior.initialize(z.to(batch.x.dtype))
+        self.prior.initialize(torch.cat(drawn).to(batch.x.dtype))
 
     def infer(
         self,

@@ -1,5 +1,7 @@
 """Two posteriors: a diagonal Gaussian, and a point."""
 
+from __future__ import annotations
+
 import math
 
 import torch
@@ -42,6 +44,15 @@ class DiagonalGaussian(Posterior):
         scaled = (z - self.mu).square() * (-self.log_var).exp()
         return LogProb(-0.5 * (math.log(2 * math.pi) + self.log_var + scaled).sum(-1))
 
+    def stored(self) -> Tensor:
+        """mu and log_var, ``(B, 2, L)``."""
+        return torch.stack([self.mu, self.log_var], 1)
+
+    @classmethod
+    def restored(cls, stored: Tensor) -> DiagonalGaussian:
+        """From mu and log_var."""
+        return cls(stored[:, 0], stored[:, 1])
+
     def entropy(self) -> Tensor:
         """H = D/2 (1 + log 2 pi) + 1/2 sum log_var, ``(B,)``, nats."""
         return 0.5 * (1 + math.log(2 * math.pi) + self.log_var).sum(-1)
@@ -73,6 +84,15 @@ class Point(Posterior):
         """z, and zeros of kind ``none``."""
         z = self.z.repeat(k, *(1,) * (self.z.ndim - 1))
         return z, LogProb(z.new_zeros(z.shape[0]), Likelihood.NONE)
+
+    def stored(self) -> Tensor:
+        """z."""
+        return self.z
+
+    @classmethod
+    def restored(cls, stored: Tensor) -> Point:
+        """z itself."""
+        return cls(stored)
 
     def log_prob(self, z: Tensor) -> LogProb:
         """Refused: a point has no density."""

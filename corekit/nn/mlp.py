@@ -1,8 +1,14 @@
-"""A plain multilayer perceptron."""
+"""Multilayer perceptrons."""
 
+import math
 from collections.abc import Callable, Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from corekit.data_spec import Shape
+from corekit.interfaces.network import Network
+from corekit.nn.activation import Activation, make_activation
 
 
 def mlp(
@@ -17,3 +23,47 @@ def mlp(
         layers += [nn.Linear(features, width), activation()]
         features = width
     return nn.Sequential(*layers, nn.Linear(features, out_features))
+
+
+class Mlp(Network):
+    """A multilayer perceptron over everything that it is given, flattened.
+
+    Args:
+        in_shape: Shape of the input.
+        out_shape: Shape of the output.
+        context_shape: Shape of a context, which is put beside the input; or None.
+        hidden: Width of each hidden layer.
+        activation: relu, silu, gelu, tanh, elu or leaky_relu.
+        zero_last: Whether a new network gives zeros, so that the layer around it starts where
+            parameters of zero say.
+
+    Shape: x ``(B, *in_shape)``, context ``(B, *context_shape)``; output ``(B, *out_shape)``.
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        context_shape: Shape | None = None,
+        *,
+        hidden: Sequence[int] = (128, 128),
+        activation: Activation = "relu",
+        zero_last: bool = True,
+    ) -> None:
+        super().__init__(in_shape, out_shape, context_shape)
+        features = math.prod(in_shape) + math.prod(context_shape or (0,))
+        self.layers = mlp(
+            features, math.prod(out_shape), hidden, lambda: make_activation(activation)
+        )
+        if zero_last:
+            zero(self.layers[-1])
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        x = x.flatten(1)
+        return self.layers(x if context is None else torch.cat((x, context.flatten(1)), dim=1))
+
+
+def zero(layer: nn.Module) -> None:
+    """Set weight and bias of a layer to zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from corekit.registry.declaration import Component
-
-
-def _component(
-    kind: str, name: str, spec: str, target: str, summary: str, conformance: str | None = None
-) -> Component:
-    return Component(
-        kind,
-        name,
-        spec=f"corekit.spec.{spec}",
-        target=f"corekit.{target}",
-        summary=summary,
-        conformance=conformance and f"corekit.testing.core:{conformance}",
-    )
-
+from corekit.registry.core_flows import FLOWS, of_core
 
 COMPONENTS = [
     # models
-    _component(
+    of_core(
         "model",
         "flow",
         "flows:FlowModelSpec",
@@ -28,7 +14,7 @@ COMPONENTS = [
         "a normalizing flow over the data",
         "FLOW",
     ),
-    _component(
+    of_core(
         "model",
         "diffusion",
         "diffusion:DiffusionModelSpec",
@@ -36,7 +22,7 @@ COMPONENTS = [
         "a denoising diffusion model of the data",
         "DIFFUSION",
     ),
-    _component(
+    of_core(
         "model",
         "latent",
         "latent:LatentModelSpec",
@@ -44,42 +30,24 @@ COMPONENTS = [
         "a variational auto-encoder of any encoder, prior and decoder",
         "LATENT",
     ),
-    # bijectors
-    _component(
-        "bijector", "chain", "flows:ChainSpec", "flows.compose:Chain", "bijectors one after another"
-    ),
-    _component(
-        "bijector",
-        "inverse",
-        "flows:InverseSpec",
-        "flows.compose:Inverse",
-        "a bijector run backwards",
-    ),
-    _component(
-        "bijector",
-        "repeat",
-        "flows:RepeatSpec",
-        "flows.compose:Repeat",
-        "the same bijectors again and again, each with its own weights",
-        "REPEAT",
-    ),
-    _component(
-        "bijector",
-        "linear",
-        "flows:LinearSpec",
-        "flows.linear:Linear",
-        "an invertible matrix over the features",
-        "LINEAR",
+    *FLOWS,
+    # metrics
+    of_core(
+        "metric",
+        "bits_per_dim",
+        "metrics:BitsPerDimSpec",
+        "metrics.bits:BitsPerDim",
+        "bits per dimension of held-out data",
     ),
     # priors
-    _component(
+    of_core(
         "prior",
         "normal",
         "flows:NormalSpec",
         "flows.prior:StandardNormal",
         "the standard normal distribution",
     ),
-    _component(
+    of_core(
         "prior",
         "flow",
         "flows:FlowPriorSpec",
@@ -87,7 +55,7 @@ COMPONENTS = [
         "a normalizing flow with an exact density",
         "FLOW",
     ),
-    _component(
+    of_core(
         "prior",
         "diffusion",
         "diffusion:DiffusionPriorSpec",
@@ -96,7 +64,7 @@ COMPONENTS = [
         "DIFFUSION",
     ),
     # decoders
-    _component(
+    of_core(
         "decoder",
         "diffusion",
         "diffusion:DiffusionDecoderSpec",
@@ -104,7 +72,7 @@ COMPONENTS = [
         "a diffusion model conditioned on the latent",
         "DIFFUSION",
     ),
-    _component(
+    of_core(
         "decoder",
         "gaussian",
         "latent:GaussianDecoderSpec",
@@ -113,14 +81,14 @@ COMPONENTS = [
         "GAUSSIAN_DECODER",
     ),
     # diffusion
-    _component(
+    of_core(
         "timestep_sampler",
         "uniform",
         "diffusion:UniformSpec",
         "diffusion.timesteps:Uniform",
         "every timestep equally often",
     ),
-    _component(
+    of_core(
         "sampler",
         "ancestral",
         "diffusion:AncestralSpec",
@@ -128,7 +96,7 @@ COMPONENTS = [
         "one draw from the posterior per step (DDPM)",
         "ANCESTRAL",
     ),
-    _component(
+    of_core(
         "sampler",
         "ddim",
         "diffusion:DdimSpec",
@@ -137,7 +105,7 @@ COMPONENTS = [
         "DDIM",
     ),
     # losses
-    _component(
+    of_core(
         "loss",
         "weighted_elbo",
         "latent:WeightedElboSpec",
@@ -146,77 +114,77 @@ COMPONENTS = [
         "WEIGHTED_ELBO",
     ),
     # training
-    _component(
+    of_core(
         "optimizer",
         "adam",
         "optimizers:AdamSpec",
         "train.optimizers:adam",
         "Adam; weight decay is added to the gradient",
     ),
-    _component(
+    of_core(
         "optimizer",
         "adamw",
         "optimizers:AdamWSpec",
         "train.optimizers:adamw",
         "Adam with decoupled weight decay",
     ),
-    _component(
+    of_core(
         "optimizer",
         "adamax",
         "optimizers:AdamaxSpec",
         "train.optimizers:adamax",
         "Adam with the infinity norm: steps are bounded",
     ),
-    _component(
+    of_core(
         "optimizer",
         "sgd",
         "optimizers:SgdSpec",
         "train.optimizers:sgd",
         "stochastic gradient descent, with momentum if asked",
     ),
-    _component(
+    of_core(
         "lr_schedule",
         "constant",
         "lr_schedules:ConstantSpec",
         "train.lr_schedules:constant",
         "the same learning rate throughout, after an optional warm-up",
     ),
-    _component(
+    of_core(
         "lr_schedule",
         "linear_decay",
         "lr_schedules:LinearDecaySpec",
         "train.lr_schedules:linear_decay",
         "constant, then linear down to a last value, then constant",
     ),
-    _component(
+    of_core(
         "lr_schedule",
         "linear",
         "lr_schedules:LinearSpec",
         "train.lr_schedules:linear",
         "linear down to a last value, after an optional warm-up",
     ),
-    _component(
+    of_core(
         "lr_schedule",
         "cosine",
         "lr_schedules:CosineSpec",
         "train.lr_schedules:cosine",
         "half a cosine down to a last value, after an optional warm-up",
     ),
-    _component(
+    of_core(
         "lr_schedule",
         "noam",
         "lr_schedules:NoamSpec",
         "train.lr_schedules:noam",
         "a warm-up, then one over the square root of the step",
     ),
-    _component(
+    of_core(
         "lr_schedule",
         "step",
         "lr_schedules:StepSpec",
         "train.lr_schedules:step",
         "multiplied by a factor every so many steps",
     ),
-    _component(
+    of_core(
         "callback",
         "stop_when",
         "callbacks:StopWhenSpec",
@@ -224,7 +192,15 @@ COMPONENTS = [
         "stops a run when a held-out figure no longer improves",
     ),
     # data
-    _component(
+    of_core(
+        "dataset",
+        "shapes2d",
+        "data:Shapes2dSpec",
+        "data.shapes2d:Shapes2d",
+        "black and white pictures of shapes that corekit draws itself",
+        "SHAPES2D",
+    ),
+    of_core(
         "dataset",
         "shapes3d",
         "data:Shapes3dSpec",
@@ -232,14 +208,28 @@ COMPONENTS = [
         "point clouds of shapes that corekit draws itself; no file needed",
         "SHAPES3D",
     ),
-    _component(
+    of_core(
+        "dataset",
+        "toy1d",
+        "data:Toy1dSpec",
+        "data.toy1d:Toy1d",
+        "numbers from a density on the line",
+    ),
+    of_core(
         "dataset",
         "toy2d",
         "data:Toy2dSpec",
         "data.toy2d:Toy2d",
         "points in the plane from a classic density: moons, rings, …; no file needed",
     ),
-    _component(
+    of_core(
+        "dataset",
+        "targets2d",
+        "variational:Targets2dSpec",
+        "data.targets2d:Targets2d",
+        "points in the plane from a density that flows are fitted to without data",
+    ),
+    of_core(
         "dataset",
         "image_folder",
         "data_files:ImageFolderSpec",
@@ -247,7 +237,7 @@ COMPONENTS = [
         "image files in a folder and its sub-folders",
         "IMAGE_FOLDER",
     ),
-    _component(
+    of_core(
         "dataset",
         "arrays",
         "data_files:ArraysSpec",
@@ -255,7 +245,7 @@ COMPONENTS = [
         "rows of an array of an .npz, .npy or .h5 file",
         "ARRAYS",
     ),
-    _component(
+    of_core(
         "dataset",
         "idx",
         "data_files:IdxSpec",
@@ -263,7 +253,7 @@ COMPONENTS = [
         "images of idx files, like those of MNIST",
         "IDX",
     ),
-    _component(
+    of_core(
         "dataset",
         "csv",
         "data_files:CsvSpec",

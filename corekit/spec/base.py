@@ -73,6 +73,7 @@ class Spec(Section):
         ==========  =====================================================  ============
         model       `data: DataSpec`                                       None
         bijector    `event_shape, context_shape=None`                      latent shape
+        network     `in_shape, out_shape, context_shape=None`              None
         encoder     `event_shape`                                          latent shape
         prior       `event_shape, condition=None`                          None
         decoder     `event_shape, latent_shape`                            None

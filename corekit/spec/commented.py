@@ -71,8 +71,7 @@ def _field(
 
 def _flow(value: Any) -> str:
     """On one line."""
-    text = dump_value([value]).strip()
-    return text.removeprefix("[").removesuffix("]") if text.startswith("[") else text[2:]
+    return dump_value([value], one_line=True).strip().removeprefix("[").removesuffix("]")
 
 
 def _aligned(lines: list[Line]) -> list[str]:

@@ -13,6 +13,11 @@ from corekit.spec.base import Spec
 
 _ADVICE = "Give the path from the current directory, or --set data.path=PATH."
 
+_STANDARDIZE = (
+    "let the model compute with data of mean 0 and standard deviation 1, by the training rows; it "
+    "takes and gives them as they are"
+)
+
 
 class _FileSpec(Spec):
     """What all data sets of files have."""
@@ -36,6 +41,9 @@ class _FileSpec(Spec):
             )
 
 
+_BITS = "how many of 8 bits are kept, the highest ones"
+
+
 def _low_then_high(value: tuple[float, float] | str) -> tuple[float, float] | str:
     if not isinstance(value, str) and not value[0] < value[1]:
         raise ValueError(f"value_range must be low, then high, got {list(value)}")
@@ -57,6 +65,7 @@ class ImageFolderSpec(_FileSpec):
     value_range: tuple[float, float] = Field(
         (-1.0, 1.0), description="what 8-bit levels 0 and 255 become"
     )
+    bits: int = Field(8, ge=1, le=8, description=_BITS)
 
     _ordered = field_validator("value_range")(_low_then_high)
 
@@ -66,7 +75,7 @@ class ImageFolderSpec(_FileSpec):
             return None
         conditions = {"labels": ()} if self.labels else {}
         shape = (self.channels, self.size, self.size)
-        return pixel_spec(shape, self.value_range, condition_shapes=conditions)
+        return pixel_spec(shape, self.value_range, condition_shapes=conditions, bits=self.bits)
 
 
 class ArraysSpec(_FileSpec):
@@ -89,7 +98,9 @@ class ArraysSpec(_FileSpec):
     value_range: tuple[float, float] | Literal["auto", "as_stored"] = Field(
         "auto", description="what 8-bit levels 0 and 255 become; auto is [-1, 1] for 8-bit integers"
     )
+    bits: int = Field(8, ge=1, le=8, description=_BITS)
     flip: bool = Field(False, description="mirror half of the training images")
+    standardize: bool = Field(False, description=_STANDARDIZE)
     cache_bytes: int = Field(
         256 * 2**20, ge=0, description="most memory to keep what was read in, per process"
     )
@@ -105,15 +116,17 @@ class IdxSpec(_FileSpec):
     value_range: tuple[float, float] = Field(
         (-1.0, 1.0), description="what 8-bit levels 0 and 255 become"
     )
+    bits: int = Field(8, ge=1, le=8, description=_BITS)
 
     _ordered = field_validator("value_range")(_low_then_high)
 
 
 class CsvSpec(_FileSpec):
-    """Columns of numbers of a text file; they are not standardised."""
+    """Columns of numbers of a text file."""
 
     type: Literal["csv"] = "csv"
     columns: tuple[str, ...] | None = Field(
         None, min_length=1, description="columns of an example; all that hold numbers if null"
     )
     labels: str | None = Field(None, description="the column of classes")
+    standardize: bool = Field(False, description=_STANDARDIZE)

@@ -25,14 +25,14 @@ def dump_yaml(spec: Section) -> str:
     return dump_value(spec.model_dump(mode="json"))
 
 
-def dump_value(value: Any) -> str:
-    """Plain data as YAML 1.2; the innermost lists and mappings on one line."""
+def dump_value(value: Any, *, one_line: bool = False) -> str:
+    """Plain data as YAML 1.2; the innermost lists and mappings on one line, or all of it."""
     text = yaml.dump(
         value,
         Dumper=Dumper,
         sort_keys=False,
-        default_flow_style=None,
+        default_flow_style=True if one_line else None,
         allow_unicode=True,
-        width=100,
+        width=10_000 if one_line else 100,
     )
     return str(text).removesuffix("...\n")

@@ -10,7 +10,7 @@ from pydantic import Field
 from corekit.data_spec import DataSpec, Shape
 from corekit.errors import ShapeError
 from corekit.spec.base import Spec, place
-from corekit.spec.slots import BijectorSlot, OneOrMany, PriorSlot
+from corekit.spec.slots import BijectorSlot, OneOrMany, PriorSlot, StochasticSlot
 
 
 class ChainSpec(Spec):
@@ -27,6 +27,10 @@ class ChainSpec(Spec):
         """Each member takes the shape that the one before gave."""
         return thread(self.of, event_shape, context_shape)
 
+    def before(self, latent_shape: Shape, context_shape: Shape | None = None) -> Shape:
+        """The event that becomes this shape."""
+        return thread_back(self.of, latent_shape, context_shape)
+
 
 class InverseSpec(Spec):
     """A bijector run backwards."""
@@ -35,10 +39,16 @@ class InverseSpec(Spec):
     of: BijectorSlot = Field(description="the bijector to invert", examples=["linear"])
 
     def shape(self, event_shape: Shape, context_shape: Shape | None = None) -> Shape | None:
-        """Known where the bijector keeps the shape."""
+        """What the bijector takes to make this shape, where that is known."""
         with place("of"):
-            inner = self.of.shape(event_shape=event_shape, context_shape=context_shape)
-        return event_shape if inner == event_shape else None
+            shape = shape_before(self.of, event_shape, context_shape)
+            made = self.of.shape(event_shape=shape, context_shape=context_shape)
+        return shape if made == event_shape else None
+
+    def before(self, latent_shape: Shape, context_shape: Shape | None = None) -> Shape:
+        """What the bijector makes."""
+        shape = self.of.shape(event_shape=latent_shape, context_shape=context_shape)
+        return latent_shape if shape is None else tuple(shape)
 
 
 class RepeatSpec(Spec):
@@ -61,6 +71,10 @@ class RepeatSpec(Spec):
             shape = thread(self.of, shape, context_shape, first=turn == 0)
         return shape
 
+    def before(self, latent_shape: Shape, context_shape: Shape | None = None) -> Shape:
+        """The event that becomes this shape."""
+        return thread_back(self.of * self.times, latent_shape, context_shape)
+
 
 def thread(
     members: list[Spec], event_shape: Shape, context_shape: Shape | None, *, first: bool = True
@@ -75,6 +89,20 @@ def thread(
             return None
         shape = tuple(latent_shape)
     return shape
+
+
+def shape_before(member: Spec, latent_shape: Shape, context_shape: Shape | None) -> Shape:
+    """The event shape of which a bijector makes this one: the same, unless its spec says more."""
+    before = getattr(member, "before", None)
+    return latent_shape if before is None else tuple(before(latent_shape, context_shape))
+
+
+def thread_back(members: list[Spec], latent_shape: Shape, context_shape: Shape | None) -> Shape:
+    """The event shape of which a chain of bijectors makes this one."""
+    for index in reversed(range(len(members))):
+        with place("of", index):
+            latent_shape = shape_before(members[index], latent_shape, context_shape)
+    return latent_shape
 
 
 class LinearSpec(Spec):
@@ -117,10 +145,14 @@ class _FlowFields(Spec):
     base: PriorSlot = Field(
         default_factory=NormalSpec, description="the density of what the bijector gives"
     )
+    train_by: Literal["likelihood", "flow_matching"] = Field(
+        "likelihood", description="flow_matching needs a bijector with a velocity"
+    )
 
     def _check(self, event_shape: Shape, condition: Any) -> None:
+        context_shape = (condition or {}).get("vector")
         with place("bijector"):
-            latent_shape = self.bijector.shape(event_shape=event_shape, context_shape=None)
+            latent_shape = self.bijector.shape(event_shape=event_shape, context_shape=context_shape)
         if latent_shape is not None:
             with place("base", given_by="bijector"):
                 self.base.shape(event_shape=tuple(latent_shape), condition=condition)
@@ -130,10 +162,20 @@ class FlowModelSpec(_FlowFields):
     """A normalizing flow over the data."""
 
     type: Literal["flow"] = "flow"
+    dequantize: StochasticSlot | None = Field(
+        None,
+        description="what makes real numbers of quantised data, and the likelihood a probability "
+        "of their levels; null models a density",
+    )
 
     def shape(self, data: DataSpec) -> None:
         """The data pass the bijector, what comes out must fit the base."""
-        self._check(data.event_shape, None)
+        event_shape: Shape | None = data.event_shape
+        if self.dequantize is not None:
+            with place("dequantize"):
+                event_shape = self.dequantize.shape(data=data, context_shape=None)
+        if event_shape is not None:
+            self._check(tuple(event_shape), data.condition_shapes)
 
 
 class FlowPriorSpec(_FlowFields):

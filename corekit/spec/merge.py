@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from corekit.errors import Path, Position, SpecError, SpecProblem, UsageError
+from corekit.spec.base import Section, Spec
 from corekit.spec.yaml12 import Tree, parse
 
 
@@ -27,6 +30,34 @@ def merge(base: Tree, over: Tree) -> Tree:
     for key, child in over.value.items():
         merged[key] = merge(merged[key], child) if key in merged else child
     return replace(over, value=merged)
+
+
+def merge_plain(base: Any, over: Any) -> Any:
+    """`merge` of plain data, or of specs in their place.
+
+    Example:
+        >>> merge_plain({"ema": 0.9, "optimizer": "adam"}, {"optimizer": {"lr": 0.1}})
+        {'ema': 0.9, 'optimizer': {'type': 'adam', 'lr': 0.1}}
+    """
+    base, over = _plain(base), _plain(over)
+    if not isinstance(over, Mapping):
+        return over
+    if isinstance(base, str):
+        base = {"type": base}
+    if not isinstance(base, Mapping):
+        return over
+    if len({str(tree["type"]) for tree in (base, over) if "type" in tree}) > 1:
+        return over
+    merged = {k: merge_plain(base[k], v) if k in base else v for k, v in over.items()}
+    return {**base, **merged}
+
+
+def _plain(value: Any) -> Any:
+    """A section as what was written of it."""
+    if not isinstance(value, Section):
+        return value
+    kind = {"type": value.type} if isinstance(value, Spec) else {}
+    return {**kind, **value.model_dump(exclude_unset=True)}
 
 
 def _block(tree: Tree) -> Tree:

@@ -152,6 +152,9 @@ def _short(value: Any) -> str:
 
 ModelSlot = Annotated[Spec, Slot("model")]
 BijectorSlot = Annotated[Spec, Slot("bijector")]
+UnivariateSlot = Annotated[Spec, Slot("univariate")]
+StochasticSlot = Annotated[Spec, Slot("stochastic")]
+NetworkSlot = Annotated[Spec, Slot("network")]
 NoiseScheduleSlot = Annotated[Spec, Slot("noise_schedule")]
 DenoiserSlot = Annotated[Spec, Slot("denoiser")]
 DenoisingLossSlot = Annotated[Spec, Slot("denoising_loss")]

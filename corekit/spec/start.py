@@ -30,6 +30,7 @@ STARTS: dict[str, list[Any]] = {
     "bijector": [
         {"type": "repeat", "times": 8, "of": ["realnvp.affine_coupling", "linear"]},
         {"type": "repeat", "times": 4, "of": "linear"},
+        {"type": "repeat", "times": 4, "of": ["coupling", {"type": "coupling", "swap": True}]},
     ],
     "encoder": [{"type": "pointcloud.pointnet", "latent_dim": 32}],
     "decoder": ["diffusion", "gaussian"],

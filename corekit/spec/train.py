@@ -36,6 +36,14 @@ class GroupSpec(Section):
         return {name: value for name, value in given.items() if value is not None}
 
 
+class PhaseSpec(Section):
+    """A phase of a model that has several: what differs from the rest of ``train``."""
+
+    optimizer: OptimizerSlot | None = Field(None, description="if null, that of `train`")
+    lr_schedule: LrScheduleSlot | None = Field(None, description="if null, that of `train`")
+    every: int = Field(1, ge=1, description="steps from one to the next")
+
+
 class TrainSpec(Section):
     """How long, how fast and how carefully to train."""
 
@@ -49,6 +57,21 @@ class TrainSpec(Section):
         default_factory=list,
         description="parameters with options of their own: `match` (a pattern of names) and `lr`, "
         "`weight_decay` or `freeze`; the first that matches counts",
+    )
+    phases: dict[str, PhaseSpec] = Field(
+        default_factory=dict,
+        description="of a model with several phases: `optimizer`, `lr_schedule` and `every` of "
+        "some, by name",
+    )
+    parts: list[str] = Field(
+        default_factory=lambda: ["*"],
+        min_length=1,
+        description="patterns of names of the parameters that are trained, like `prior.*`; the "
+        "others stay as they are, and what holds only such is in evaluation mode",
+    )
+    cache: bool = Field(
+        False,
+        description="compute once per example what the frozen parts give to those that are trained",
     )
     ema: Rates = Field(
         None,
@@ -64,9 +87,30 @@ class TrainSpec(Section):
     max_skips: int = Field(10, ge=0, description="steps in a row that may be skipped")
     accumulate: int = Field(1, ge=1, description="parts that a batch is split into, to save memory")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the arithmetic")
+    sharding: Literal["none", "full"] = Field(
+        "none",
+        description="of several processes, whether each keeps all weights or a share of every one "
+        "(full, FSDP2), which saves memory",
+    )
+    find_unused: bool = Field(
+        False,
+        description="of several processes, whether a step may leave parameters unused, which are "
+        "then looked for at each step",
+    )
     compile: bool = Field(False, description="whether torch.compile makes the model faster")
+    activation_checkpointing: bool = Field(
+        False,
+        description="whether parts with depth compute their activations a second time instead of "
+        "keeping them: less memory, about a third more time",
+    )
     channels_last: bool = Field(
         False, description="whether images lie in memory pixel by pixel, which suits convolutions"
+    )
+    init_rows: int = Field(
+        1024,
+        ge=1,
+        description="rows of the data from which layers start that start from data (the mean and "
+        "deviation of their first input, say); all of them, if there are fewer",
     )
     seed: int = Field(0, ge=0, description="of all randomness")
     workers: int = Field(0, ge=0, description="processes that load data")

@@ -96,9 +96,11 @@ def on_support(x: Tensor, support: Support) -> Tensor:
     scale[-1:] = 3.0
     x = x * scale
     if support is Support.POSITIVE:
-        return torch.nn.functional.softplus(x)
+        return torch.exp(x / 2)
     if support is Support.UNIT_INTERVAL:
-        return torch.sigmoid(x)
+        return torch.sigmoid(x / 2)
+    if support is Support.SYMMETRIC_INTERVAL:
+        return torch.tanh(x / 2)
     if support is Support.SPHERE:
         return torch.nn.functional.normalize(x.flatten(1), dim=1).reshape(x.shape)
     if support is Support.CODES:

@@ -31,6 +31,7 @@ Part = str | Spec | Callable[..., Any]
 
 SUITES = (
     "bijector",
+    "callback",
     "dataset",
     "decoder",
     "denoiser",
@@ -39,11 +40,14 @@ SUITES = (
     "loss",
     "metric",
     "model",
+    "network",
     "noise_schedule",
     "posterior",
     "prior",
     "sampler",
+    "stochastic",
     "timestep_sampler",
+    "univariate",
 )
 
 

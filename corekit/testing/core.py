@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from corekit.data_spec import DataSpec
 from corekit.testing.conformance import Conformance
 from corekit.testing.data_files import ARRAYS as ARRAYS
 from corekit.testing.data_files import CSV as CSV
@@ -10,7 +11,77 @@ from corekit.testing.data_files import IMAGE_FOLDER as IMAGE_FOLDER
 
 LINEAR = Conformance(options=({}, {"bias": False}))
 REPEAT = Conformance(options=({"times": 2},))
+AFFINE = Conformance(
+    options=(
+        {},
+        {"scale": "sigmoid2"},
+        {"scale": "softplus"},
+        {"scale": "softclip", "max_log_scale": 6.9},
+        {"max_log_scale": None},
+    )
+)
+NETWORK = Conformance(options=({"hidden": (8,)}, {"hidden": (8, 6), "activation": "tanh"}))
+CONVNET = Conformance(options=({"hidden": 6},))
+_SMALL = {"type": "mlp", "hidden": (8,)}
+COUPLING = Conformance(
+    options=(
+        {"net": _SMALL},
+        {"net": _SMALL, "swap": True, "univariate": "additive", "split": "interleaved"},
+        *(
+            {"net": {"type": "convnet", "hidden": 4}, "split": split, "swap": swap}
+            for split, swap in (
+                ("halves", True),
+                ("checkerboard", False),
+                ("checkerboard", True),
+                ("rows", False),
+                ("columns", True),
+            )
+        ),
+    )
+)
+INVERSE = Conformance(options=({}, {"of": {"type": "chain", "of": ["squeeze", "actnorm"]}}))
+ACTNORM = Conformance(options=({}, {"unbiased": True}))
+_IMAGES = ({"event_shape": (3, 4, 6)}, {"event_shape": (2, 6, 6)})
+SQUEEZE = Conformance(
+    options=({}, {"order": "offsets"}, {"order": "corners"}), given=[_IMAGES[0], _IMAGES[1]]
+)
+PERMUTE = Conformance(options=({}, {"order": "random", "seed": 3}, {"order": "roll", "shift": 2}))
+LU_LINEAR = Conformance(options=({}, {"bias": False, "start": "identity"}))
+HOUSEHOLDER = Conformance(options=({}, {"reflections": 2}))
+LOGIT = Conformance(options=({}, {"sides": "lower"}, {"alpha": 0}))
+LEAKY_RELU = Conformance(options=({}, {"slope": 0.3}))
+TANH = Conformance(tolerance_float32=5e-3)  # digits of x are lost where z is nearly 1
+_CONV = {"type": "convnet", "hidden": 4}
+SPLIT = Conformance(
+    options=(
+        {"net": _SMALL},
+        {"net": _SMALL, "of": {"type": "split", "net": _SMALL}, "max_log_scale": None},
+    ),
+)
+_STEP: list[Any] = ["squeeze", "actnorm", "householder", {"type": "coupling", "net": _CONV}]
+MULTISCALE = Conformance(
+    options=({"levels": 2, "of": _STEP, "net": _CONV}, {"levels": 1, "of": _STEP}),
+    given=[{"event_shape": (2, 4, 4), "context_shape": c} for c in (None, (3,))],
+)
 FLOW = Conformance(options=({"bijector": {"type": "repeat", "times": 2, "of": "linear"}},))
+VARIATIONAL_FLOW = Conformance(  # a path gradient is right on average: it is no derivative
+    options=(
+        {"bijector": {"type": "repeat", "times": 2, "of": "linear"}, "gradient": "total"},
+        {"bijector": "linear", "gradient": "total", "alpha": 0.3, "particles": 3},
+    ),
+    given=({"data": DataSpec((2,))},),
+)
+GAUSSIAN_BASE = Conformance(options=({"net": _SMALL}, {"mean": 0.5, "scale": 2.0, "learn": False}))
+MIXTURE_BASE = Conformance(
+    options=(
+        {"components": 3, "net": _SMALL},
+        {"components": 2, "family": "logistic", "net": _SMALL},
+    ),
+    given=(
+        {"event_shape": (2, 3), "condition": None},
+        {"event_shape": (3,), "condition": {"vector": (4,)}},
+    ),
+)
 GAUSSIAN_DECODER = Conformance(
     options=({"hidden": (8,)}, {"hidden": (), "scale": 0.3, "learn_scale": True})
 )
@@ -49,4 +120,5 @@ WEIGHTED_ELBO = Conformance(
         {"free_bits": 0.5},
     )
 )
+SHAPES2D = Conformance(options=({"size": 8, "held_out": 4, "side": 8}, {"size": 8, "labels": True}))
 SHAPES3D = Conformance(options=({"points": 32, "size": 8, "held_out": 4},))

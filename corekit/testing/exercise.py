@@ -37,6 +37,10 @@ class Exercise(ABC):
     def __call__(self, part: Any, inputs: Tensors) -> Tensors:
         """Outputs, ``(rows, ...)`` each."""
 
+    def compilable(self, part: Any, inputs: Tensors) -> Tensors:
+        """The inputs of what ``torch.compile`` takes as one graph; none if it takes nothing."""
+        return inputs if self.compiles else {}
+
     def expected_dtype(self, name: str, dtype: torch.dtype) -> torch.dtype:
         """The dtype of an output for inputs of a dtype."""
         return torch.promote_types(dtype, torch.float32) if name in self.wide else dtype

@@ -217,7 +217,8 @@ def _precision(suite: Suite, exercise: Exercise) -> None:
 
 def _compiled(suite: Suite, exercise: Exercise) -> None:
     def expect_compiled(case: Case, backend: str) -> str:
-        part, inputs = case.ready(), exercise.inputs(case, torch.float64)
+        part = case.ready()
+        inputs = exercise.compilable(part, exercise.inputs(case, torch.float64))
         torch._dynamo.reset()
         run = torch.compile(lambda values: exercise(part, values), backend=backend, fullgraph=True)
         want, detail = exercise(part, inputs), ""
@@ -231,16 +232,24 @@ def _compiled(suite: Suite, exercise: Exercise) -> None:
         return detail
 
     def compiles(case: Case) -> bool:
-        return exercise.compiles
+        return bool(exercise.compilable(case.part, exercise.inputs(case, torch.float64)))
 
-    @suite.check(compiles)
+    def first(case: Case) -> bool:
+        return case.first and compiles(case)
+
+    @suite.check(first)
     def it_compiles(case: Case) -> str:
-        """torch.compile takes it as one graph, and it computes the same."""
+        """torch.compile takes it as one graph that computes the same, with the first options."""
         return expect_compiled(case, "aot_eager")
 
-    @suite.check(compiles, slow=True)
+    @suite.check(lambda case: not case.first and compiles(case), slow=True)
+    def it_compiles_with_all_options(case: Case) -> str:
+        """The same with its other options, and in other shapes."""
+        return expect_compiled(case, "aot_eager")
+
+    @suite.check(first, slow=True)
     def it_compiles_with_inductor(case: Case) -> str:
-        """The default backend of torch.compile computes the same."""
+        """The default backend of torch.compile computes the same, with the first options."""
         return expect_compiled(case, "inductor")
 
 

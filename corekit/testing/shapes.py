@@ -25,6 +25,24 @@ SHAPES: dict[str, tuple[tuple[Mapping[str, Any], ...], ...]] = {
         for conditions in ({}, {"vector": (4,)})
     ),
     "encoder": tuple(({"event_shape": shape},) for shape in ((5,), (7, 3), (3, 8, 8))),
+    "network": tuple(
+        tuple({"in_shape": a, "out_shape": b, "context_shape": context} for a, b in shapes)
+        for shapes in (
+            (((5,), (2, 4)), ((5,), (2, 5))),
+            (((3, 4, 6), (2, 3, 4, 6)), ((3, 5, 5), (2, 3, 5, 5))),
+        )
+        for context in (None, (3,))
+    ),
+    "stochastic": tuple(
+        (
+            {
+                "data": DataSpec(shape, levels=levels, bin_width=0.5, lowest=-1.0),
+                "context_shape": context,
+            },
+        )
+        for shape, levels in (((5,), 7), ((2, 4, 4), 256))
+        for context in (None, (3,))
+    ),
     "prior": (
         *(({"event_shape": shape, "condition": None},) for shape in ((3,), (7, 3), (3, 8, 8))),
         ({"event_shape": (3,), "condition": {"vector": (4,)}},),

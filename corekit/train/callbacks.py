@@ -12,6 +12,7 @@ from corekit.interfaces.callback import Callback
 from corekit.interfaces.model import GenerativeModel
 from corekit.spec import RunSpec
 from corekit.train.curves import Curves
+from corekit.train.parting import Parting
 from corekit.train.stopping import STOPPED_EARLY, Stop
 from corekit.train.trackers import Trackers
 
@@ -30,7 +31,7 @@ class Callbacks:
     def __init__(self, trainer: Trainer, more: Sequence[Callback] = ()) -> None:
         self._trainer, self._stop = trainer, Stop()
         self._named = [(part.type, component("callback", part)) for part in trainer.train.callbacks]
-        own: list[Callback] = [Curves(), *more]
+        own: list[Callback] = [Curves(), Parting(), *more]
         if trainer.train.trackers:
             own.append(Trackers(trainer.train.trackers))
         self._all = [*self._named, *((type(c).__name__, c) for c in own)]

@@ -1,18 +1,27 @@
 """Accelerate behind one function: the only module that imports it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 
 from corekit.errors import UsageError
 from corekit.spec import TrainSpec
 from corekit.train.processes import Processes
 
-# What `accelerate launch` sets where it is to shard weights. They would be saved in parts, so they
-# are refused; on CPUs Accelerate does not shard and does not say so.
-_SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
+# What `accelerate launch` sets where it is to shard weights: as train.sharding does (FSDP2), or in
+# ways that corekit does not know.
+_FSDP = "ACCELERATE_USE_FSDP"
+_UNKNOWN = {
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "FSDP_OFFLOAD_PARAMS": "fsdp_offload_params",
+    "FSDP_ACTIVATION_CHECKPOINTING": "fsdp_activation_checkpointing",
+}
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -22,8 +31,9 @@ def make_accelerator(train: TrainSpec) -> Accelerator:
     Raises:
         UsageError: If the device is not there, fp16 is asked of a CPU (which would silently
             compute in fp32), fewer processes came than the launcher was asked for, or it was
-            asked to shard the weights.
+            asked to shard the weights otherwise than by FSDP2.
     """
+    check_sharding()
     device = train.device
     on_cpu = _on_cpu(device)
     if not on_cpu and device.startswith("cuda") and not torch.cuda.is_available():
@@ -36,9 +46,52 @@ def make_accelerator(train: TrainSpec) -> Accelerator:
         torch.cuda.set_device(device)
     # A second run in one process may differ; processes that have met stay together.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision=_MIXED[train.precision])
+    with _unsharded():
+        accelerator = Accelerator(
+            cpu=on_cpu,
+            mixed_precision=_MIXED[train.precision],
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(find_unused_parameters=train.find_unused)
+            ],
+        )
     check_launch(accelerator.num_processes)
     return accelerator
+
+
+def shards(train: TrainSpec) -> bool:
+    """Whether to share out weights: the spec says so, or ``accelerate launch --use_fsdp``."""
+    return train.sharding == "full" or _is_set(_FSDP)
+
+
+def check_sharding() -> None:
+    """Refuse a launcher that shards weights otherwise than by FSDP2.
+
+    Raises:
+        UsageError: If it does.
+    """
+    unknown = [word for name, word in _UNKNOWN.items() if _is_set(name)]
+    if _is_set(_FSDP) and os.environ.get("FSDP_VERSION", "1") != "2":
+        unknown.append("fsdp_version " + os.environ.get("FSDP_VERSION", "1"))
+    if unknown:
+        raise UsageError(
+            f"launch: weights must be whole in every process or shared out by FSDP2, got "
+            f"{unknown[0]}. Leave it out and set train.sharding: full."
+        )
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "false").lower() in ("true", "1")
+
+
+@contextmanager
+def _unsharded() -> Iterator[None]:
+    """Accelerate shards on GPUs alone; `Sharding` does so everywhere, so Accelerate need not."""
+    asked = os.environ.pop(_FSDP, None)
+    try:
+        yield
+    finally:
+        if asked is not None:
+            os.environ[_FSDP] = asked
 
 
 def launched(device: str) -> tuple[Processes, torch.device]:
@@ -58,25 +111,21 @@ def launched(device: str) -> tuple[Processes, torch.device]:
 
 
 def check_launch(processes: int) -> None:
-    """Refuse to run with fewer processes than the launcher was asked for.
+    """Refuse to run with fewer processes than the launcher was asked for, or other shards.
 
     ``accelerate launch --cpu --num_processes 2`` starts one process. What is left of the two is
     the address at which they would have met.
 
     Raises:
-        UsageError: If processes are missing, or weights are to be sharded.
+        UsageError: If processes are missing, or weights are to be sharded in a way that is not
+            known here.
     """
+    check_sharding()
     environment = os.environ
     asked = environment.get("WORLD_SIZE")
     missing = asked is not None and int(asked) != processes
     if asked is None and "ACCELERATE_MIXED_PRECISION" in environment:
         missing, asked = "MASTER_ADDR" in environment and processes == 1, "several"
-    for name in _SHARDING:
-        if environment.get(name, "false").lower() == "true":
-            raise UsageError(
-                f"launch: weights must be whole in every process (DDP), got {name}. Start with "
-                "torchrun, or accelerate launch --multi_gpu."
-            )
     if missing:
         raise UsageError(
             f"launch: all {asked} processes must start, got {processes}. Start them with: "

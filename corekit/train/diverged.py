@@ -18,7 +18,10 @@ from corekit.checkpoint.folder import steps as checkpoints
 from corekit.data.loading import CounterSampler, Loader
 from corekit.errors import CheckpointError, CorekitError, DivergedError, UsageError
 from corekit.interfaces.draws import seed_of
+from corekit.train.caching import prepare
 from corekit.train.meter import Bad
+from corekit.train.phases import Phase
+from corekit.train.processes import Share
 
 if TYPE_CHECKING:
     from corekit.spec import RunSpec
@@ -82,8 +85,16 @@ def describe_step(trainer: Trainer, before: int, values: dict[str, float]) -> di
     data_seed = seed_of(train.seed, "data")
     rows = CounterSampler(size, train.batch_size, data_seed).batch(before)
     wrong = [name for name, value in values.items() if not math.isfinite(value)]
-    terms = [name for name in wrong if name not in ("loss", "grad_norm")]
+    terms = [name for name in wrong if name.split("/")[-1] not in ("loss", "grad_norm")]
     name = (terms or wrong or ["grad_norm"])[0]
+
+    def seeds(phase: Phase) -> dict[str, list[int]]:
+        at = train, before
+        return {
+            r: [phase.seed(*at, r, rank) for rank in range(world)] for r in ("noise", "dropout")
+        }
+
+    others = {phase.name: seeds(phase) for phase in trainer.phases if phase is not trainer.main}
     return {
         "step": before + 1,
         "steps_before": before,
@@ -93,8 +104,8 @@ def describe_step(trainer: Trainer, before: int, values: dict[str, float]) -> di
         "seeds": {
             "train.seed": train.seed,
             "data": data_seed,
-            "noise": [seed_of(train.seed, before, "noise", rank) for rank in range(world)],
-            "dropout": [seed_of(train.seed, before, "dropout", rank) for rank in range(world)],
+            **seeds(trainer.main),
+            **({"phases": others} if others else {}),
         },
         "processes": world,
         "started_from": trainer.started_from,
@@ -146,7 +157,8 @@ def _replay(
                 f"replay: there must be {facts['processes']} processes, as in the run, got "
                 f"{trainer.processes.world}."
             )
-        trainer.model.train()
+        trainer.frozen.train()
+        prepare(trainer, Share(trainer.processes), run)
         batches = _batches(trainer, trainer.step)
         while trainer.step < facts["steps_before"]:
             if time.monotonic() > until:
@@ -158,7 +170,8 @@ def _replay(
 def examine(trainer: Trainer, batch: Any) -> Culprit | None:
     """Take one step and look at every output and every gradient on the way."""
     # Compiled code calls no hooks.
-    trainer.wrapped = getattr(trainer.wrapped, "_orig_mod", trainer.wrapped)
+    for phase in trainer.phases:
+        phase.module = getattr(phase.module, "_orig_mod", phase.module)
     with _watched(trainer.model) as found:
         trainer._step(batch)
     return found[0] if found else None
@@ -226,7 +239,7 @@ def _batches(trainer: Trainer, step: int) -> Iterator[Any]:
     train = trainer.train
     return iter(
         Loader(
-            trainer.dataset.split("train"),
+            trainer.examples.split("train"),
             train.batch_size,
             seed=seed_of(train.seed, "data"),
             start_step=step,

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from corekit.checkpoint.shares import shared_like
+
 
 class Ema:
     r"""Averaged weights: theta' <- r theta' + (1 - r) theta after every optimizer step.
@@ -65,5 +67,5 @@ class Ema:
         shadows = self.shadows[self.rates[0] if rate is None else rate]
         names = [n for n, p in self.model.named_parameters() if p.requires_grad]
         for name, shadow in zip(names, shadows, strict=True):
-            shadow.copy_(state[name])
+            shadow.copy_(shared_like(state[name], shadow))
         self.steps = steps

@@ -56,7 +56,8 @@ def evaluate(
     notes: list[str] = []
     for name in splits:
         device = next(model.parameters()).device
-        found = heldout_loss(model, dataset, spec.train, device, name, share)
+        with model.frozen():
+            found = heldout_loss(model, dataset, spec.train, device, name, share)
         figures += [
             _row(f"{name}/{k}", Figure(v), found.units.get(k, "")) for k, v in found.values.items()
         ]
@@ -78,11 +79,15 @@ def evaluate(
             ]
             made = torch.cat([copy for _, copy in pairs])
             reference = torch.cat([original for original, _ in pairs])
+        elif metric.needs == "bits_per_dim":
+            made = torch.cat([_bits(model, dataset, name, seed, share) for name in splits])
+            reference = held_out
         else:
             made = generate(model, num or len(held_out), seed, share=share, **options)
             reference = held_out
         measured = metric(made, reference, _all(dataset, "train", seed))
-        figures += [_row(f"{part.type}/{k}", figure, "") for k, figure in measured.items()]
+        unit = "bits per dimension" if metric.needs == "bits_per_dim" else ""
+        figures += [_row(f"{part.type}/{k}", figure, unit) for k, figure in measured.items()]
     return {"rows": len(held_out), "seed": seed, "split": split, "figures": figures, "notes": notes}
 
 
@@ -113,7 +118,8 @@ def _likelihood(
         found = model.log_prob(moved.x, moved.condition, generator=draws)
         return found.value.double().cpu(), known
 
-    pairs = share.map(log_prob, range(0, len(examples), ROWS))
+    with model.frozen():
+        pairs = share.map(log_prob, range(0, len(examples), ROWS))
     values = [value for value, _ in pairs]
     truth = [known for _, known in pairs if known is not None]
     nats = torch.cat(values)
@@ -129,6 +135,21 @@ def _likelihood(
     references = {"data": torch.cat(truth).mean().item()} if truth else {}
     figure = Figure(nats.mean().item(), None, references, protocol, better="higher")
     return _row(f"{split}/log_prob", figure, "nats")
+
+
+def _bits(model: GenerativeModel, dataset: Dataset, split: str, seed: int, share: Share) -> Tensor:
+    """Bits per dimension of each example, with noise that belongs to it: float64 ``(R,)``."""
+    device = next(model.parameters()).device
+    examples = nonempty(dataset, split)
+
+    def bits(start: int) -> Tensor:
+        rows = range(start, min(start + ROWS, len(examples)))
+        batch = next(fixed_batches(examples, seed_of(seed, "heldout"), ROWS, rows))
+        moved, draws = batch.to(device), RowDraws(seed, batch.rows)
+        return model.bits_per_dim(moved.x, moved.condition, generator=draws).double().cpu()
+
+    with model.frozen():
+        return torch.cat(share.map(bits, range(0, len(examples), ROWS)))
 
 
 def _log_density(dataset: Dataset, x: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
-"""What makes the same computation faster: compilation, and the layout of images in memory."""
+"""What makes the same computation faster or smaller: compiling, layout, recomputing."""
 
+import warnings
 from typing import Any
 
 import torch
 from torch import nn
 
 from corekit.interfaces.records import Batch
+from corekit.nn.recompute import recompute_activations
 from corekit.spec import TrainSpec
 
 
@@ -13,6 +15,16 @@ def lay_out(model: nn.Module, train: TrainSpec) -> None:
     """Store the weights of convolutions channels last, if asked."""
     if train.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def save_memory(model: nn.Module, train: TrainSpec) -> None:
+    """Let the parts that can compute their activations again, if asked; warn if none can."""
+    if train.activation_checkpointing and not recompute_activations(model):
+        warnings.warn(
+            f"train.activation_checkpointing: {type(model).__name__} has no part that can "
+            "recompute its activations, so it takes as much memory as without.",
+            stacklevel=3,
+        )
 
 
 @torch.no_grad()

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from corekit.interfaces.model import MAIN
+
 
 class Guard:
     """Decides whether a step is taken.
@@ -22,7 +24,8 @@ class Guard:
     """
 
     def __init__(self, model: nn.Module, *, skip: bool, limit: float) -> None:
-        self.skip, self.limit, self.in_a_row = skip, limit, 0
+        self.skip, self.limit = skip, limit
+        self._in_a_row: dict[str, int] = {}  # by phase; 0 is left out
         self._buffers = list(model.buffers()) if skip else []
         self._before: list[Tensor] = []
 
@@ -33,19 +36,25 @@ class Guard:
             self._before = [buffer.clone() for buffer in self._buffers]
 
     @torch.no_grad()
-    def passes(self, grad_norm: Tensor) -> bool:
+    def passes(self, grad_norm: Tensor, phase: str = MAIN) -> bool:
         """Whether to take the step.
 
         Args:
             grad_norm: ``()``; the same in all processes.
+            phase: Of the model; each is counted by itself.
         """
         if not self.skip or bool(grad_norm.isfinite()):
-            self.in_a_row = 0
+            self._in_a_row.pop(phase, None)
             return True
         for buffer, before in zip(self._buffers, self._before, strict=True):
             buffer.copy_(before)
-        self.in_a_row += 1
+        self._in_a_row[phase] = self._in_a_row.get(phase, 0) + 1
         return False
+
+    @property
+    def in_a_row(self) -> int:
+        """Steps in a row that were skipped, of the phase that skipped most."""
+        return max(self._in_a_row.values(), default=0)
 
     @property
     def exhausted(self) -> bool:
@@ -61,8 +70,11 @@ class Guard:
 
     def state_dict(self) -> dict[str, Any]:
         """What the next decision depends on."""
-        return {"in_a_row": self.in_a_row}
+        main = self._in_a_row.get(MAIN, 0)
+        others = {phase: n for phase, n in self._in_a_row.items() if phase != MAIN}
+        return {"in_a_row": main, **({"phases": others} if others else {})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on counting."""
-        self.in_a_row = state.get("in_a_row", 0)
+        counts = {MAIN: state.get("in_a_row", 0), **state.get("phases", {})}
+        self._in_a_row = {phase: n for phase, n in counts.items() if n}

@@ -54,7 +54,7 @@ class Observers:
         self._seen.clear()
 
     def _observe(self, path: str) -> Observe | None:
-        """The method of a part; None for one that learns nothing."""
+        """The method of a part; None for one that learns nothing, or is frozen."""
         try:
             part = self._model.get_submodule(path)
         except AttributeError as error:
@@ -63,4 +63,4 @@ class Observers:
                 f"got '{path}'. {error}. A bug of the package of the loss."
             ) from error
         idle = getattr(type(part), "observe", None) in (None, TimestepSampler.observe)
-        return None if idle else part.observe  # type: ignore[return-value]
+        return None if idle or not part.training else part.observe  # type: ignore[return-value]

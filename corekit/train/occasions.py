@@ -50,7 +50,7 @@ def _sampled(trainer: Trainer) -> bool:
 def _evaluate(trainer: Trainer, report: Report, share: Share) -> None:
     with trainer.evaluating():
         found = heldout_loss(
-            trainer.model, trainer.dataset, trainer.train, trainer.device, share=share
+            trainer.model, trainer.examples, trainer.train, trainer.device, share=share
         )
     trainer.units = trainer.units or found.units  # a resumed run has not taken a step yet
     report.line(trainer.log("val", found.values))

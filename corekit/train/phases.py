@@ -1,73 +1,137 @@
-"""Where the time of a step goes, and the most memory that was used; no host waits before a log."""
+"""The phases of a model: which parameters each moves, with which optimizer and schedule."""
 
-import resource
-import sys
-import time
-from typing import Any
+from __future__ import annotations
 
-import torch
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-_TIMED = 64  # steps between two log lines that are timed on a GPU: each mark is an event there
+from torch import nn
+
+from corekit.build import component
+from corekit.errors import PluginError, UsageError
+from corekit.interfaces.draws import seed_of
+from corekit.interfaces.model import MAIN, GenerativeModel
+from corekit.spec.train import PhaseSpec, TrainSpec
+from corekit.train.groups import grouped
+
+T = TypeVar("T")
 
 
-class Phases:
-    """A stop watch for the phases of a step: data, forward, backward, optimizer.
-
-    On a CPU it reads the clock. On a GPU, where work is only queued, it records events in the
-    queue, and looks at them when the log is written: "data" is then how long the GPU had nothing
-    to do before the batch was there. Evaluations and checkpoints are in no phase.
+class Phase:
+    """One phase of a step.
 
     Args:
-        device: Where the model is.
+        name: Its name. What ``main`` logs and saves has plain names, of others ``critic/loss``.
+        groups: Its parameters as an optimizer takes them; frozen ones are in no phase.
+        train: What a phase has that the spec says nothing of.
+        spec: What the spec says of this one.
+
+    Attributes:
+        module: What computes its loss: the model, wrapped.
+        parameters: Those that ask for gradients, in the order of the model.
+        every: Steps from one to the next; the first step has all phases.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        self._device = device
-        self._sums: dict[str, float] = {}
-        self._events: list[tuple[str | None, Any]] = []
-        self._steps, self._open = 0, False
-        self._last = time.perf_counter()
+    module: nn.Module
+    parameters: list[nn.Parameter]
 
-    def begin(self) -> None:
-        """A step begins: its batch is waited for."""
-        self._open = not self._cuda or self._steps < _TIMED
-        if self._open:
-            self._steps += 1
-            self._mark(None)
+    def __init__(self, name: str, groups: list[Any], train: TrainSpec, spec: PhaseSpec) -> None:
+        self.name, self.every = name, spec.every
+        self.optimizer = component("optimizer", spec.optimizer or train.optimizer)(groups)
+        self.lr_schedule = component("lr_schedule", spec.lr_schedule or train.lr_schedule)
+        self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
 
-    def mark(self, phase: str) -> None:
-        """A phase ends; the next begins."""
-        if self._open:
-            self._mark(phase)
+    @property
+    def file(self) -> str:
+        """What its optimizer is called in a checkpoint."""
+        return "optimizer" if self.name == MAIN else f"optimizer-{self.name}"
 
-    def _mark(self, phase: str | None) -> None:
-        if self._cuda:
-            event = torch.cuda.Event(enable_timing=True)
-            event.record(torch.cuda.current_stream(self._device))
-            self._events.append((phase, event))
-            return
-        now = time.perf_counter()
-        if phase is not None:
-            self._sums[phase] = self._sums.get(phase, 0.0) + now - self._last
-        self._last = now
+    def named(self, values: Mapping[str, T]) -> dict[str, T]:
+        """Values under the names that the log has for them."""
+        if self.name == MAIN:
+            return dict(values)
+        return {f"{self.name}/{name}": value for name, value in values.items()}
 
-    def read(self) -> dict[str, float]:
-        """Milliseconds per step of each phase since the last call; starts anew."""
-        if self._events:
-            self._events[-1][1].synchronize()
-        for (_, before), (phase, event) in zip(self._events, self._events[1:], strict=False):
-            if phase is not None:
-                seconds = before.elapsed_time(event) / 1000
-                self._sums[phase] = self._sums.get(phase, 0.0) + seconds
-        found = {p: round(1000 * s / max(self._steps, 1), 4) for p, s in self._sums.items()}
-        self._sums, self._events, self._steps, self._open = {}, [], 0, False
-        return found
+    def seed(self, train: TrainSpec, step: int, role: str, rank: int) -> int:
+        """The seed of the noise or the dropout of a step; the streams of phases differ."""
+        key = (role, rank) if self.name == MAIN else (role, self.name, rank)
+        return seed_of(train.seed, step, *key)
+
+    def set_lr(self, step: int) -> None:
+        """Set the learning rates of a step."""
+        for group, base in zip(self.optimizer.param_groups, self.base_lr, strict=True):
+            group["lr"] = self.lr_schedule(step, base)
 
 
-def peak_memory(device: torch.device) -> float:
-    """The most memory used so far, MiB: by torch on a GPU, by the process on a CPU."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB; bytes on a Mac
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+def phases_of(model: GenerativeModel, train: TrainSpec) -> tuple[Phase, ...]:
+    """The phases of a model in their order, without those whose parameters are all frozen.
+
+    Args:
+        model: Unwrapped.
+        train: The section ``train`` of a spec.
+
+    Raises:
+        PluginError: If the model's phases are not what the interface says.
+        UsageError: If the spec names a phase that the model lacks.
+    """
+    who, names = type(model).__name__, model.phases
+    if MAIN not in names or len({*names}) < len(names) or not all(map(str.isidentifier, names)):
+        raise PluginError(
+            f"{who}: phases must be different names with '{MAIN}' among them, got {names}. "
+            "A bug of the package of the model."
+        )
+    for name in train.phases:
+        if name not in names:
+            raise UsageError(
+                f"train.phases: must name phases of the model, got '{name}'. {who} has: "
+                f"{', '.join(names)}."
+            )
+    owners = _owners(model)
+    made = []
+    for name in names:
+        own = {parameter for parameter, phase in owners.items() if phase == name}
+        groups = grouped(model, train.groups, own)
+        if groups:
+            phase = Phase(name, groups, train, train.phases.get(name, PhaseSpec()))
+            phase.parameters = [
+                p for n, p in model.named_parameters() if n in own and p.requires_grad
+            ]
+            made.append(phase)
+    if MAIN not in [phase.name for phase in made]:
+        raise UsageError(
+            f"train.groups: a parameter of the phase '{MAIN}' must be left to train, got patterns "
+            "that freeze all. Freeze fewer."
+        )
+    return tuple(made)
+
+
+def _owners(model: GenerativeModel) -> dict[str, str]:
+    """The phase of every parameter, by name."""
+    owners = {name: model.phase_of(name) for name, _ in model.named_parameters()}
+    wrong = next((n for n, phase in owners.items() if phase not in model.phases), None)
+    if wrong is not None:
+        raise PluginError(
+            f"{type(model).__name__}: phase_of must give one of {', '.join(model.phases)}, got "
+            f"'{owners[wrong]}' for '{wrong}'. A bug of the package of the model."
+        )
+    idle = [phase for phase in model.phases if phase not in owners.values()]
+    if idle:
+        raise PluginError(
+            f"{type(model).__name__}: every phase must have parameters, got none for "
+            f"'{idle[0]}'. phase_of says which are its own. A bug of the package of the model."
+        )
+    return owners
+
+
+@contextmanager
+def alone(phase: Phase, phases: Sequence[Phase]) -> Iterator[None]:
+    """Let the parameters of one phase ask for gradients, and those of the others not."""
+    others = [p for other in phases if other is not phase for p in other.parameters]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)

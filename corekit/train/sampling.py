@@ -32,7 +32,8 @@ def generate(
         return model.sample(len(rows), generator=RowDraws(seed, rows), **options).cpu()
 
     chunks = [range(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]
-    return torch.cat(share.map(draw, chunks))
+    with model.frozen():
+        return torch.cat(share.map(draw, chunks))
 
 
 def sample_and_save(

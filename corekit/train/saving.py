@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from corekit.checkpoint.folder import find, prune, read, set_aside, steps, tidy, verify
 from corekit.checkpoint.load import check_same_model, restore
 from corekit.checkpoint.save import save
+from corekit.checkpoint.shares import share_out, share_out_memory, whole
 from corekit.errors import CheckpointError
 from corekit.spec import dump_yaml
 from corekit.train.faster import match_layout
@@ -27,10 +28,11 @@ def save_state(trainer: Trainer) -> Path:
         CheckpointError: If it cannot be written (a full disk, say); the ones before it stay.
     """
     folder = trainer.run.checkpoint(trainer.step)
-    trees: dict[str, Any] = {"optimizer": trainer.optimizer.state_dict()}
+    trees: dict[str, Any] = {phase.file: phase.optimizer.state_dict() for phase in trainer.phases}
     if trainer.ema:
         for rate, name in trainer.train.averages().items():
             trees[name] = trainer.ema.state_dict(rate)
+    weights, trees = whole((trainer.model.state_dict(), trees), keep=trainer.processes.main)
     state = {
         "ema_steps": trainer.ema.steps if trainer.ema else 0,
         "guard": trainer.guard.state_dict(),
@@ -46,6 +48,7 @@ def save_state(trainer: Trainer) -> Path:
                 folder,
                 trainer.spec,
                 trainer.model,
+                weights=weights,
                 step=trainer.step,
                 trees=trees,
                 state=state,
@@ -82,9 +85,12 @@ def restore_state(trainer: Trainer, folder: Path) -> None:
     """
     trainer.processes.from_main(lambda: verify(folder))
     check_same_model(trainer.spec, folder)
-    restore(trainer.model, read(folder, "model"), folder)
-    trainer.optimizer.load_state_dict(read(folder, "optimizer"))
-    match_layout(trainer.optimizer)
+    weights = share_out(read(folder, "model"), trainer.model.state_dict())
+    restore(trainer.model, weights, folder)
+    for phase in trainer.phases:
+        phase.optimizer.load_state_dict(read(folder, phase.file))
+        share_out_memory(phase.optimizer)
+        match_layout(phase.optimizer)
     state = read(folder, "state")
     trainer.step = trainer.saved_step = state["step"]
     trainer.started_from = state.get("started_from")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,9 @@ from torch import Tensor
 from corekit.checkpoint.folder import find, read, sha256, verify
 from corekit.checkpoint.load import weights_file
 from corekit.data.loading import Loader
-from corekit.errors import CheckpointError, DataError
+from corekit.errors import CheckpointError, DataError, UsageError
 from corekit.interfaces.draws import Draws, seed_of
+from corekit.interfaces.initialization import starts_from_data
 from corekit.spec import load_spec
 
 if TYPE_CHECKING:
@@ -88,32 +90,36 @@ def _shown(lines: list[str]) -> str:
 
 @torch.no_grad()
 def initialize(trainer: Trainer) -> None:
-    """Set what depends on data, from the rows of the first step: all of them, in every process.
+    """Set what depends on data, from the first ``init_rows`` rows of the data, in every process.
 
     Every process computes the same from the same rows, and the main one's result is what counts,
-    so that copies are equal to the last bit before the model is wrapped.
+    so that copies are equal to the last bit before the model is wrapped. No row is read for a model
+    that does not start from data.
     """
-    train = trainer.train
-    rows = Loader(
-        trainer.dataset.split("train"), train.batch_size, seed=seed_of(train.seed, "data")
-    )
-    generator = torch.Generator(trainer.device).manual_seed(seed_of(train.seed, "initialize"))
-    batch = next(iter(rows)).to(trainer.device)
-    trainer.model.train()
-    trainer.model.initialize(batch, Draws(generator))
+    if starts_from_data(trainer.model):
+        train, data = trainer.train, trainer.dataset.split("train")
+        rows = Loader(data, min(train.init_rows, len(data)), seed=seed_of(train.seed, "data"))
+        generator = torch.Generator(trainer.device).manual_seed(seed_of(train.seed, "initialize"))
+        batch = next(iter(rows)).to(trainer.device)
+        trainer.frozen.train()
+        with trainer.frozen.kept():
+            trainer.model.initialize(batch, Draws(generator))
     trainer.processes.align(trainer.model, weights=True)
 
 
 @contextmanager
-def loader_errors(trainer: Trainer) -> Iterator[None]:
-    """Say in one line that a loading process died.
+def run_errors(trainer: Trainer) -> Iterator[None]:
+    """Say in one line what torch takes many for.
 
     Raises:
-        DataError: With the last checkpoint.
+        DataError: If a loading process died; with the last checkpoint.
+        UsageError: If a step of several processes left parameters unused; with their names.
     """
     try:
         yield
     except RuntimeError as error:
+        if "Expected to have finished reduction" in str(error):
+            raise _unused(trainer, str(error)) from error
         if "DataLoader worker" not in str(error):
             raise
         reason = str(error).splitlines()[0].rstrip(". ")
@@ -122,3 +128,15 @@ def loader_errors(trainer: Trainer) -> Iterator[None]:
             f"checkpoint is of step {max(trainer.saved_step, 0)}. Go on with --resume, perhaps "
             "with fewer train.workers: a lack of memory kills them."
         ) from error
+
+
+def _unused(trainer: Trainer, words: str) -> UsageError:
+    """What DDP says of parameters by their numbers."""
+    names = [name for name, p in trainer.model.named_parameters() if p.requires_grad]
+    found = re.search(r"did not receive grad for rank \d+: ([\d ]+)", words)
+    which = [names[int(i)] for i in found[1].split() if int(i) < len(names)] if found else []
+    return UsageError(
+        "Trainer: of several processes, every parameter must have a part in every step, got none "
+        f"for {', '.join(which[:_LISTED]) or 'some'}. Freeze them with train.groups, or set "
+        "train.find_unused: true."
+    )

@@ -8,35 +8,40 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from corekit.build import build_dataset, component
+from corekit.build import build, build_dataset
 from corekit.data.loading import Loader
 from corekit.data_spec import DataSpec
+from corekit.errors import UsageError
 from corekit.interfaces.callback import Callback
 from corekit.interfaces.dataset import Dataset
 from corekit.interfaces.draws import Draws, seed_of
-from corekit.interfaces.model import GenerativeModel
-from corekit.interfaces.records import LossTerms
+from corekit.interfaces.model import MAIN, GenerativeModel
+from corekit.interfaces.records import Batch
 from corekit.spec import RunSpec, dump_yaml
+from corekit.train.caching import prepare
 from corekit.train.callbacks import Callbacks
 from corekit.train.coupling import warn_of_coupled
-from corekit.train.device import default_generator, make_accelerator
+from corekit.train.device import make_accelerator, shards
 from corekit.train.diverged import diverged
 from corekit.train.ema import Ema
-from corekit.train.faster import as_stored, faster, lay_out
-from corekit.train.groups import grouped
+from corekit.train.faster import lay_out, save_memory
+from corekit.train.frozen import narrow
 from corekit.train.guard import Guard
-from corekit.train.meter import Bad, Meter, scalars, weighted_sum
-from corekit.train.observing import Observers
+from corekit.train.meter import Bad, Meter
 from corekit.train.occasions import occasionally
-from corekit.train.phases import Phases, peak_memory
+from corekit.train.phases import phases_of
 from corekit.train.processes import Processes, Share
 from corekit.train.progress import Report
 from corekit.train.run_folder import RunFolder
 from corekit.train.saving import checkpoint_of, restore_state, save_state
-from corekit.train.starting import initialize, loader_errors, warm_start
+from corekit.train.sharding import Sharding
+from corekit.train.starting import initialize, run_errors, warm_start
+from corekit.train.stepping import Stepping
 from corekit.train.stopping import REASONS, Stop
+from corekit.train.watch import StopWatch, peak_memory
+from corekit.train.wrapping import wrap
 
 
 class Trainer:
@@ -67,6 +72,11 @@ class Trainer:
         quiet: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> None:
+        if spec.stages:
+            raise UsageError(
+                "Trainer: the spec must have no stages, got some. Use "
+                "corekit.train.stages.train_stages, or `spec.of_stage` for one of them."
+            )
         self.spec, self.train = spec, spec.train
         self.accelerator = make_accelerator(self.train)
         self.processes = Processes()
@@ -76,23 +86,25 @@ class Trainer:
         self.dataset: Dataset = build_dataset(spec)
         self.data: DataSpec = self.dataset.data_spec
         torch.manual_seed(seed_of(self.train.seed, "weights"))
-        self.model: GenerativeModel = component("model", spec.model, data=self.data).to(self.device)
+        self.model: GenerativeModel = build(spec, data=self.data).to(self.device)
         self.started_from: dict[str, Any] | None = None
         if start is not None:
             self.started_from = warm_start(self, start, what_fits=what_fits)
+        self.frozen, self.examples = narrow(self), self.dataset
         if not resume:
             initialize(self)
         lay_out(self.model, self.train)
-        parameters = grouped(self.model, self.train.groups)
-        self.optimizer = component("optimizer", self.train.optimizer)(parameters)
-        self.lr_schedule = component("lr_schedule", self.train.lr_schedule)
-        self.base_lr = [group["lr"] for group in self.optimizer.param_groups]
+        save_memory(self.model, self.train)
+        wanted = shards(self.train)
+        self.sharding = Sharding(self.model, self.processes, self.device, wanted=wanted)
+        self.phases = phases_of(self.model, self.train)
+        self.main = next(phase for phase in self.phases if phase.name == MAIN)
         self.ema = Ema(self.model, [*self.train.averages()]) if self.train.ema else None
         scaled = self.accelerator.scaler is not None  # fp16: the scaler skips by itself
         skip = self.train.guard == "skip" and not scaled
         self.guard = Guard(self.model, skip=skip, limit=self.train.max_skips)
         self._meter = Meter(skipping=skip or scaled)
-        self.callbacks, self._phases = Callbacks(self, callbacks), Phases(self.device)
+        self.callbacks, self.watch = Callbacks(self, callbacks), StopWatch(self.device)
         self.step, self.saved_step = 0, -1
         self.units: dict[str, str] = {}
         self.resumed_here = bool(resume)
@@ -101,47 +113,30 @@ class Trainer:
         else:
             self.processes.from_main(lambda: self.run.create(dump_yaml(spec)))
         if self.processes.main:
-            warn_of_coupled(self.model, self.train.batch_size, self.processes.world)
+            size, parts = self.train.batch_size, self.train.accumulate
+            warn_of_coupled(self.model, size, self.processes.world, parts)
         # Wrapped after everything that must see the plain module.
-        self.wrapped = faster(self.accelerator.prepare_model(self.model), self.train)
-        if self.accelerator.scaler is not None:  # fp16: the wrapper skips steps that overflowed
-            self.optimizer = self.accelerator.prepare_optimizer(self.optimizer)
-        self.parameters = list(self.model.parameters())
-        self._generator = torch.Generator(self.device)
-        self._default_generator = default_generator(self.device)
-        self._scheduled = self.model.scheduled()
-        self._observers = Observers(self.model, self.processes)
-        mixed = self.train.precision != "fp32"
-        self._autocast = self.accelerator.autocast if mixed else nullcontext
+        wrap(self)
+        self._stepping = Stepping(self)
 
     def fit(self) -> str | None:
         """Train to the last step; returns why it stopped earlier, or None."""
         stop = Stop(self.train.max_time)
         meter, report = self._meter, Report(self.train.steps, self.step, quiet=self.quiet)
-        loader = iter(
-            Loader(
-                self.dataset.split("train"),
-                self.train.batch_size,
-                seed=seed_of(self.train.seed, "data"),
-                start_step=self.step,
-                rank=self.processes.rank,
-                world=self.processes.world,
-                workers=self.train.workers,
-                pin_memory=self.device.type == "cuda",
-            )
-        )
-        self.model.train()
+        loader = self._batches()
+        self.frozen.train()
         self._clock = time.perf_counter(), self.step
         share, reason = Share(self.processes, stop), None
-        with stop.listening(), report, loader_errors(self):
+        with stop.listening(), report, run_errors(self):
             self.callbacks.start(stop)
-            if self.resumed_here:  # what the step before the stop had left to do
-                reason = occasionally(self, report, share)
+            reason = prepare(self, share)
+            if self.resumed_here and not reason:  # what the step before the stop had left to do
+                reason = occasionally(self, report, share) if self.step else None
                 self.resumed_here = False
             while self.step < self.train.steps and not (reason := reason or self._told(stop)):
-                self._phases.begin()
+                self.watch.begin()
                 batch = next(loader)
-                self._phases.mark("data")
+                self.watch.mark("data")
                 meter.add(self._step(batch))
                 self.callbacks.step_end()
                 report.step(self.step)
@@ -156,6 +151,20 @@ class Trainer:
             reason = reason or self._told_last(stop)
             self.callbacks.end(reason)
         return reason
+
+    def _batches(self) -> Iterator[Batch]:
+        """What steps are taken on, from the next step on; opened when the first is asked for."""
+        loader = Loader(
+            self.examples.split("train"),
+            self.train.batch_size,
+            seed=seed_of(self.train.seed, "data"),
+            start_step=self.step,
+            rank=self.processes.rank,
+            world=self.processes.world,
+            workers=self.train.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+        yield from loader
 
     def _log_is_due(self) -> bool:
         logged = self.due(self.train.log_every) or self.due(self.train.checkpoint_every)
@@ -180,63 +189,18 @@ class Trainer:
         skipped = {"skipped": meter.skipped} if meter.skipped else {}
         cost = {
             "samples_per_s": round(rate * self.train.batch_size, 3),
-            "ms": self._phases.read(),
+            "ms": self.watch.read(),
             "peak_memory_mib": peak_memory(self.device),
         }
         return self.log("train", values, steps_per_s=round(rate, 3), cost=cost, **skipped)
 
     def _step(self, batch: Any) -> dict[str, Tensor]:
-        """One optimizer step; returns scalars that are still on the device."""
-        self._set_lr()
-        for part in self._scheduled:
-            part.at_step(self.step)
-        rank = self.processes.rank
-        self._default_generator.manual_seed(seed_of(self.train.seed, self.step, "dropout", rank))
-        self._generator.manual_seed(seed_of(self.train.seed, self.step, "noise", rank))
-        draws = self.draws()
-        batch = as_stored(batch.to(self.device, non_blocking=True), self.train)
-        values: dict[str, Tensor] = {}
-        self.guard.begin()
-        for part in (parts := batch.split(self.train.accumulate)):
-            share = len(part.x) / len(batch.x)  # the last part may be smaller
-            synced = nullcontext() if part is parts[-1] else self.accelerator.no_sync(self.wrapped)
-            with synced:
-                with self._autocast():
-                    terms: LossTerms = self.wrapped(part, draws=draws)
-                    loss = terms.total.mean()
-                self._phases.mark("forward")
-                self.accelerator.backward(loss if share == 1 else loss * share)
-                self._phases.mark("backward")
-            self._observers.collect(terms.seen)
-            values = weighted_sum(values, scalars(terms), share)
-        self.units = dict(terms.units)
-        values["grad_norm"] = self._clip()
-        if self.guard.passes(values["grad_norm"]):
-            self.optimizer.step()
-            if self.ema and not getattr(self.optimizer, "step_was_skipped", False):
-                self.ema.update()
-            self._observers.tell()
-        else:
-            self._observers.forget()
-        self.optimizer.zero_grad(set_to_none=True)
-        self._phases.mark("optimizer")
-        self.step += 1
-        return values
+        """One step of every phase; returns scalars that are still on the device."""
+        return self._stepping.take(batch)
 
     def draws(self) -> Draws:
-        """The noise of this step, whose generator was seeded: each process has its own."""
-        return Draws(self._generator)
-
-    def _clip(self) -> Tensor:
-        """Clip the gradient; returns its norm before."""
-        limit = math.inf if self.train.grad_clip is None else self.train.grad_clip
-        if self.accelerator.scaler is not None:  # fp16: unscale first
-            return self.accelerator.clip_grad_norm_(self.parameters, limit)
-        return nn.utils.clip_grad_norm_(self.parameters, limit)
-
-    def _set_lr(self) -> None:
-        for group, base in zip(self.optimizer.param_groups, self.base_lr, strict=True):
-            group["lr"] = self.lr_schedule(self.step, base)
+        """The noise of this step: each process has its own."""
+        return self._stepping.draws()
 
     def due(self, every: int | None) -> bool:
         """Whether what is done every so many steps is done after this one; the last one counts."""
@@ -250,7 +214,8 @@ class Trainer:
         """
         record = {"step": self.step, "split": split, **values, **facts}
         if split == "train":
-            record["lr"] = self.optimizer.param_groups[0]["lr"]
+            for phase in self.phases:
+                record |= phase.named({"lr": phase.optimizer.param_groups[0]["lr"]})
         record["units"] = self.units
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         written = {**record, **{name: str(values[name]) for name in bad}}
@@ -268,10 +233,11 @@ class Trainer:
         self.processes.align(self.model)  # running statistics are those of the main process
         self.model.eval()
         try:
-            with self.ema.applied() if self.ema else nullcontext(), torch.no_grad():
+            averaged = self.ema.applied() if self.ema else nullcontext()
+            with torch.no_grad(), averaged, self.sharding.gathered():
                 yield
         finally:
-            self.model.train()
+            self.frozen.train()
 
     def save(self) -> Path:
         """Write a checkpoint of this step; atomic."""

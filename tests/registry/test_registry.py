@@ -143,7 +143,11 @@ def test_a_distribution_without_metadata_still_loads(fake_distribution, discover
 @pytest.mark.parametrize(
     ("name", "words", "at_fault"),
     [
-        ("chian", r"No bijector named 'chian'\. Did you mean 'chain'\? Installed: chain, ", False),
+        (
+            "chian",
+            r"No bijector named 'chian'\. Did you mean 'chain'\? Installed: ",
+            False,
+        ),
         ("part", r"Did you mean 'toy\.part'\?", False),
         ("toy.prat", r"Did you mean 'toy\.part'\?", False),
         ("normal", r"Of that name there is: prior\.", False),

@@ -61,9 +61,9 @@ def test_all_mistakes_are_found_at_once_with_the_paths_of_the_file():
         "of.2.of.0",
         "of.3",
     }
-    assert "Did you mean 'linear'?" in found["of.0.type"]
+    assert "Did you mean 'linear' or 'lu_linear'?" in found["of.0.type"]
     assert found["of.1.bais"] == "unknown key 'bais'; did you mean 'bias'? (allowed: type, bias)"
-    assert "Is 'tpye' meant to be 'type'? Installed: chain, inverse" in found["of.2.of.0"]
+    assert "Is 'tpye' meant to be 'type'? Installed: actnorm, chain, " in found["of.2.of.0"]
     assert found["of.3"].endswith("or a mapping with the key 'type', got 3")
 
 

@@ -1,14 +1,16 @@
 """Parts that learn from losses and from data: for the tests of the trainer."""
 
+import math
 from contextlib import ExitStack
 from typing import Literal
 
 import torch
+from gan_toy import Gan, GanSpec
 from pydantic import Field
 from torch import nn
 
 import corekit
-from corekit.interfaces.bijector import Bijector, logdet_dtype
+from corekit.interfaces.bijector import Bijector, logdet_dtype, no_logdet
 from corekit.interfaces.timestep_sampler import TimestepSampler
 from corekit.spec import Spec
 
@@ -21,7 +23,10 @@ class LossAwareSpec(Spec):
 
 
 class LossAware(TimestepSampler):
-    """Draws step t as often as the mean of its losses says, half of the time uniformly."""
+    """Draws step t as often as the mean of its losses says, half of the time uniformly.
+
+    The levels of a batch, over all processes, are spread evenly: row i of n is in stratum i of n.
+    """
 
     def __init__(self, *, steps=20):
         super().__init__()
@@ -31,7 +36,8 @@ class LossAware(TimestepSampler):
 
     def sample(self, n, schedule, draws, device, *, rank=0, world=1):
         share = 0.5 / len(self.means) + 0.5 * self.means / self.means.sum()
-        u = draws.uniform("t", (n,), self.means)
+        strata = torch.arange(n, device=device) + n * rank
+        u = (strata + draws.uniform("t", (n,), self.means)) / (n * world)
         t = torch.searchsorted(share.cumsum(0), u).clamp(max=len(share) - 1)
         return schedule.level(t), 1 / (len(share) * share[t])
 
@@ -76,12 +82,59 @@ class DataNorm(Bijector):
         return z * self.log_scale.exp() + self.shift, logdet
 
 
+class GainSpec(Spec):
+    """One number for all coordinates."""
+
+    type: Literal["toy.gain"] = "toy.gain"
+
+
+class Gain(Bijector):
+    """z = gain * x, with a parameter that has no axes."""
+
+    def __init__(self, event_shape, context_shape=None):
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self.log_gain = nn.Parameter(torch.tensor(0.1))
+
+    def _logdet(self, x):
+        return (math.prod(self.event_shape) * self.log_gain.to(logdet_dtype(x))).expand(len(x))
+
+    def _forward(self, x, context):
+        return x * self.log_gain.exp(), self._logdet(x)
+
+    def _inverse(self, z, context):
+        return z * (-self.log_gain).exp(), -self._logdet(z)
+
+
+class IdleSpec(Spec):
+    """The identity, with a parameter that nothing needs."""
+
+    type: Literal["toy.idle"] = "toy.idle"
+
+
+class Idle(Bijector):
+    """z = x."""
+
+    def __init__(self, event_shape, context_shape=None):
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self.idle = nn.Parameter(torch.zeros(3))
+
+    def _forward(self, x, context):
+        return x, no_logdet(x)
+
+    _inverse = _forward
+
+
 def offered():
     """A `with` block in which specs may name these parts."""
     stack = ExitStack()
     for kind, spec, target in (
         ("timestep_sampler", LossAwareSpec, LossAware),
         ("bijector", DataNormSpec, DataNorm),
+        ("model", GanSpec, Gan),
+        ("bijector", GainSpec, Gain),
+        ("bijector", IdleSpec, Idle),
     ):
         name = spec.model_fields["type"].default
         stack.enter_context(corekit.register(kind, name, spec=spec, target=target))

@@ -19,6 +19,7 @@ from corekit.train.sampling import generate
 from corekit.train.trainer import Trainer
 
 STOP_AT = 7  # of 10 steps; an epoch has 2, a checkpoint comes every 4
+CRITIC = {"critic": {"optimizer": {"type": "adam", "lr": 4e-3}}, "main": {"every": 2}}
 
 
 class Case(NamedTuple):
@@ -39,9 +40,10 @@ class Case(NamedTuple):
             accumulate=self.accumulate,
             batch_size=12,
             evaluate_every=3,
-            sample_every=5 if self.model == "flow" else None,
+            sample_every=None if self.model == "latent" else 5,
             samples=3,
             ema=[0.9, 0.5],
+            **({"phases": CRITIC} if self.model == "gan" else {}),
         )
 
 
@@ -79,7 +81,8 @@ def interrupt(case, folder):
 def result(run):
     """Everything that a run leaves: weights, averages, optimizer, log, samples."""
     folder = run / "checkpoints" / "step-0000010"
-    names = ("model", "ema", "ema-0.5", "optimizer", "state")
+    names = ["model", "ema", "ema-0.5", "optimizer", "state"]
+    names += ["optimizer-critic"] if (folder / "optimizer-critic.json").exists() else []
     hidden = {"steps_per_s", "cost"}
     log = [
         {k: v for k, v in record.items() if k not in hidden and not k.startswith(("ms_", "peak"))}

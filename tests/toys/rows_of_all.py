@@ -12,7 +12,8 @@ class RowsOfAll(Draws):
     """Draws for the rows of all processes, and gives this one its own."""
 
     def __init__(self, processes):
-        super().__init__(torch.Generator().manual_seed(1))
+        ranks = {"rank": processes.rank, "world": processes.world}
+        super().__init__(torch.Generator().manual_seed(1), **ranks)
         self.processes = processes
 
     def _own(self, numbers):
@@ -27,9 +28,9 @@ class RowsOfAll(Draws):
         return self._own(super().integers(name, high, whole, device))
 
 
-def one_gradient(model, folder):
+def one_gradient(model, folder, **train):
     """The gradients that the optimizer gets in the first step, by name; norms do not learn."""
-    trainer = Trainer(small(model, grad_clip=None), folder, quiet=True)
+    trainer = Trainer(small(model, grad_clip=None, **train), folder, quiet=True)
     if model == "latent":
         trainer.model.encoder.eval()  # all of its batch norms use running statistics
     trainer.draws = lambda: RowsOfAll(trainer.processes)
@@ -38,7 +39,7 @@ def one_gradient(model, folder):
     def look(*_):
         found.update({n: p.grad.clone() for n, p in trainer.model.named_parameters()})
 
-    trainer.optimizer.register_step_pre_hook(look)
+    trainer.main.optimizer.register_step_pre_hook(look)
     ranks = {"rank": trainer.processes.rank, "world": trainer.processes.world}
     loader = Loader(trainer.dataset.split("train"), 6, seed=seed_of(0, "data"), **ranks)
     trainer._step(next(iter(loader)))

@@ -17,6 +17,10 @@ MODELS = {
         "type": "flow",
         "bijector": {"type": "repeat", "times": 2, "of": ["toy.data_norm", COUPLING, "linear"]},
     },
+    "gain": {
+        "type": "flow",
+        "bijector": {"type": "chain", "of": ["toy.gain", "toy.data_norm", COUPLING, "linear"]},
+    },
     "diffusion": DIFFUSION,
     "latent": {
         "type": "latent",
@@ -25,6 +29,7 @@ MODELS = {
         "decoder": DIFFUSION,
         "loss": {"type": "weighted_elbo", "kl_weight": 1e-2, "warmup_steps": 6},
     },
+    "gan": {"type": "toy.gan"},
 }
 CLOUDS = {"type": "shapes3d", "points": 16, "size": 24, "held_out": 9}
 PLANE = {"type": "toy2d", "density": "moons", "size": 60, "held_out": 40}
@@ -41,7 +46,7 @@ def small(model, **train):
         "checkpoint_every": 4,
         "device": "cpu",
     }
-    data = PLANE if model == "flow" else CLOUDS
+    data = PLANE if model in ("flow", "gain", "gan") else CLOUDS
     return run_spec(
         {"version": 1, "model": MODELS[model], "data": data, "train": {**defaults, **train}}
     )

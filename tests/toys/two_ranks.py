@@ -12,7 +12,10 @@ from rows_of_all import one_gradient
 from run_specs import small
 
 from corekit.checkpoint import load
+from corekit.checkpoint.tree import same
 from corekit.errors import UsageError
+from corekit.interfaces.records import Batch
+from corekit.spec import run_spec
 from corekit.train.evaluation import evaluate
 from corekit.train.processes import Processes, Share
 from corekit.train.sampling import generate
@@ -47,14 +50,43 @@ def gradients(folder, results):
 def noise(folder, results):
     """The first noise of this process, and of a second step."""
     trainer = Trainer(small("flow"), folder / "noise", quiet=True)
-    seen = []
-    model = trainer.wrapped
-    trainer.wrapped = lambda part, draws: (
-        seen.append(draws.normal("x", (4,), torch.empty(0))) or model(part, draws=draws)
+    seen, ranks = [], []
+    model = trainer.main.module
+    trainer.main.module = lambda part, draws: (
+        seen.append(draws.normal("x", (4,), torch.empty(0)))
+        or ranks.append((draws.rank, draws.world))
+        or model(part, draws=draws)
     )
     for _ in range(2):
         trainer._step(next(iter(loader_of(trainer))))
-    results["noise"] = seen
+    results["noise"], results["draws are of"] = seen, ranks
+
+
+def learnt(folder, results):
+    """Two rows in one process and three in the other; saved in the middle, and gone on."""
+    trainer = Trainer(small("diffusion"), folder / "learnt", quiet=True)
+    trainer.model.train()
+    rank = trainer.processes.rank
+    numbers = torch.Generator().manual_seed(rank)
+    batches = [Batch(torch.randn(2 + rank, 16, 3, generator=numbers)) for _ in range(6)]
+    initial = buffers(trainer)
+    trainer.main.module(batches[0], draws=trainer.draws())
+    results["learnt in forward"] = not same(initial, buffers(trainer))
+    for batch in batches[:3]:
+        trainer._step(batch)
+    trainer.save()
+    for batch in batches[3:]:
+        trainer._step(batch)
+    results["learnt"] = state(trainer)
+    again = Trainer(small("diffusion"), folder / "learnt", resume=True, quiet=True)
+    again.model.train()
+    for batch in batches[3:]:
+        again._step(batch)
+    results["learnt again"] = state(again)
+
+
+def buffers(trainer):
+    return {name: value.clone() for name, value in trainer.model.named_buffers()}
 
 
 def loader_of(trainer):
@@ -64,9 +96,27 @@ def loader_of(trainer):
     return Loader(trainer.dataset.split("train"), 6, seed=0, **ranks)
 
 
+def unused(folder, results):
+    """A parameter without a part in the loss: refused, or looked for."""
+    tree = small("flow").model_dump()
+    tree["model"]["bijector"] = {"type": "chain", "of": ["toy.idle", "linear"]}
+    try:
+        Trainer(run_spec(tree), folder / "unused", quiet=True).fit()
+    except UsageError as error:
+        results["unused"] = str(error)
+    tree["train"]["find_unused"] = True
+    trainer = Trainer(run_spec(tree), folder / "found", quiet=True)
+    trainer.fit()
+    results["found unused"] = state(trainer)
+
+
 def stopped(folder, results):
-    """Only one process hears the signal; both stop after the same step, and go on."""
-    trainer = Trainer(small("latent"), folder / "stopped", quiet=True)
+    """Only one process hears the signal; both stop after the same step, and go on.
+
+    Activations are computed again, which changes no bit.
+    """
+    spec = small("latent", activation_checkpointing=True)
+    trainer = Trainer(spec, folder / "stopped", quiet=True)
     take = trainer._step
 
     def stopping(batch):
@@ -77,7 +127,7 @@ def stopped(folder, results):
     trainer._step = stopping
     results["reason"] = trainer.fit()
     results["stopped at"] = trainer.saved_step
-    again = Trainer(small("latent"), folder / "stopped", resume=True, quiet=True)
+    again = Trainer(spec, folder / "stopped", resume=True, quiet=True)
     results["resumed at"] = again.step
     again.fit()
     results["resumed"] = state(again)
@@ -125,7 +175,7 @@ def main():
     folder = Path(sys.argv[1])
     results = {}
     with offered():
-        for work in (trained, gradients, noise, stopped, shared, talk):
+        for work in (trained, gradients, noise, learnt, unused, stopped, shared, talk):
             work(folder, results)
     torch.save(results, folder / f"rank{os.environ['RANK']}.pt")
     torch.distributed.destroy_process_group()

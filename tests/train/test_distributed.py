@@ -1,14 +1,10 @@
 """Two processes (gloo) train, stop, resume, sample and evaluate as one does."""
 
-import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from learning_parts import DataNorm, offered
 from ranks import launch
 from rows_of_all import one_gradient
@@ -21,7 +17,7 @@ from corekit.checkpoint.tree import same
 from corekit.errors import UsageError
 from corekit.flows.compose import Chain
 from corekit.latent.elbo import WeightedElbo
-from corekit.train.coupling import coupled
+from corekit.train.coupling import coupled, warn_of_coupled
 from corekit.train.device import check_launch
 from corekit.train.evaluation import evaluate
 from corekit.train.heldout import heldout_loss
@@ -76,10 +72,12 @@ def built(name):
     return build(small(name))
 
 
-def test_data_dependent_layers_start_from_the_whole_first_batch_in_every_process(ranks, tmp_path):
-    initial = Trainer(small("flow"), tmp_path / "one", quiet=True).model.state_dict()
+def test_data_dependent_layers_start_from_all_the_data_in_every_process(ranks, tmp_path):
+    trainer = Trainer(small("flow"), tmp_path / "one", quiet=True)
+    initial = trainer.model.state_dict()
     assert initial["density.bijector.members.0.ready"]
-    assert initial["density.bijector.members.0.shift"].abs().min() > 0
+    points = trainer.dataset.split("train").points()  # 60, where a step has 6
+    torch.testing.assert_close(initial["density.bijector.members.0.shift"], points.mean(0))
     for found in ranks:
         for name, value in found["flow"]["initial"].items():
             assert torch.equal(value, initial[name]), name
@@ -92,6 +90,27 @@ def test_parts_that_couple_rows_are_named_once(ranks):
     assert "each of 2 processes sees 3 rows of 6" in said[0]
     assert ranks[1]["latent"]["warnings"] == []
     assert ranks[0]["flow"]["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("world", "accumulate", "words"),
+    [
+        (1, 3, "each of 3 accumulated parts sees 3 rows of 8, so"),
+        (2, 1, "each of 2 processes sees 4 rows of 8, so"),
+        (2, 3, "each of 3 accumulated parts in each of 2 processes sees 2 rows of 8, so"),
+    ],
+)
+def test_who_sees_how_many_rows_is_said(world, accumulate, words):
+    model = nn.Sequential(nn.BatchNorm1d(2))
+    with pytest.warns(UserWarning, match=rf"0 \(BatchNorm1d\) couple the rows .*: {words}"):
+        warn_of_coupled(model, 8, world, accumulate)
+    warn_of_coupled(model, 8)
+    warn_of_coupled(nn.Sequential(nn.Linear(2, 2)), 8, world, accumulate)
+
+
+def test_accumulating_through_batch_norms_is_told(tmp_path):
+    with pytest.warns(UserWarning, match="each of 3 accumulated parts sees 2 rows of 6"):
+        Trainer(small("latent", accumulate=3), tmp_path / "run", quiet=True)
 
 
 def test_losses_and_bijectors_that_say_so_couple_rows_too():
@@ -168,6 +187,32 @@ def test_losses_of_all_processes_are_observed_once_per_step(ranks):
     assert not torch.equal(means[0], torch.ones(20))
 
 
+def test_a_sampler_learns_from_uneven_batches_of_all_and_goes_on_bit_for_bit(ranks):
+    """Two rows in one process and three in the other, six steps, never in a forward pass alone."""
+    name = "density.timesteps."
+    for found in ranks:
+        assert not found["learnt in forward"]
+        assert found["learnt"][name + "calls"] == 6
+        assert found["learnt"][name + "rows"] == 30
+        assert same(found["learnt"], found["learnt again"])
+    first, second = (found["learnt"] for found in ranks)
+    assert same(first, second)
+    assert not torch.equal(first[name + "means"], torch.ones(20))
+
+
+def test_draws_know_which_part_of_the_batch_they_are_for(ranks):
+    """The gradient of the diffusion above takes its levels from all strata of the whole batch."""
+    assert [found["draws are of"] for found in ranks] == [[(0, 2), (0, 2)], [(1, 2), (1, 2)]]
+
+
+def test_parameters_that_a_step_leaves_unused_are_named_or_looked_for(ranks):
+    for found in ranks:
+        assert "got none for density.bijector.members.0.idle. Freeze them" in found["unused"]
+        assert "train.find_unused: true" in found["unused"]
+        assert torch.equal(found["found unused"]["density.bijector.members.0.idle"], torch.zeros(3))
+    assert same(ranks[0]["found unused"], ranks[1]["found unused"])
+
+
 def test_samples_are_drawn_by_all_and_are_the_samples_of_one(ranks, folder):
     alone = generate(load(folder / "flow"), 150, seed=3)
     for found in ranks:
@@ -195,11 +240,9 @@ def test_an_error_of_the_main_process_is_raised_in_all_and_told_once(ranks):
     assert [found["refused"] for found in ranks] == [("no", False), ("no", True)]
 
 
-def test_sharded_weights_are_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(
-        UsageError, match=r"whole in every process \(DDP\), got ACCELERATE_USE_FSDP"
-    ):
+def test_weights_sharded_in_other_ways_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UsageError, match="shared out by FSDP2, got DeepSpeed"):
         Trainer(small("flow"), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
@@ -244,56 +287,3 @@ def test_a_single_process_warns_of_nothing(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Trainer(small("latent"), tmp_path / "run", quiet=True)
-
-
-PLAIN = {
-    "version": 1,
-    "model": {"type": "flow", "bijector": "linear"},
-    "data": {"type": "toy2d", "size": 60, "held_out": 40},
-    "train": {"steps": 4, "batch_size": 6, "device": "cpu"},
-}
-
-
-@pytest.mark.slow
-def test_torchrun_trains_samples_and_evaluates_by_command(tmp_path):
-    (tmp_path / "plane.yaml").write_text(yaml.safe_dump(PLAIN))
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "--"]
-
-    def command(*arguments):
-        done = subprocess.run(
-            [*start, "corekit", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return done.returncode, done.stdout.strip().splitlines(), done.stderr
-
-    code, out, err = command("train", "plane.yaml", "--quiet")
-    assert (code, out) == (0, ["done: step 4 of 4, runs/plane/checkpoints/step-0000004"]), err
-    code, out, err = command("sample", "runs/plane", "--num", "100")
-    assert (code, len(out)) == (0, 3), err
-    code, out, err = command("evaluate", "runs/plane", "--json")
-    assert code == 0, err
-    assert json.loads("\n".join(out))["rows"] == 40
-    code, out, err = command("train", "plane.yaml", "--run", "plane")
-    assert code != 0
-    assert err.count("a new run must have a folder of its own") == 1
-
-
-@pytest.mark.slow
-def test_accelerate_launch_that_starts_one_of_two_is_refused(tmp_path):
-    (tmp_path / "plane.yaml").write_text(yaml.safe_dump(PLAIN))
-    start = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    done = subprocess.run(
-        [*start, "-m", "corekit", "train", "plane.yaml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert "all several processes must start, got 1" in done.stderr
-    assert not (tmp_path / "runs").exists()

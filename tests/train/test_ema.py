@@ -34,6 +34,7 @@ def test_each_rate_is_its_recursion():
     assert net.weight.item() == 29 * 29
 
 
+@pytest.mark.filterwarnings("ignore:.*couple the rows")
 def test_an_average_moves_once_per_optimizer_step(make_spec, tmp_path):
     trainer = Trainer(make_spec(steps=3, accumulate=3, batch_size=8), tmp_path / "run", quiet=True)
     trainer.fit()

@@ -205,7 +205,7 @@ def test_skipping_leaves_everything_as_it_was_and_goes_on(make_spec, tmp_path, b
     def recording(batch):
         def state():
             parts = trainer.model.state_dict(), trainer.ema.state_dict()
-            optimizer = trainer.optimizer.state_dict()["state"]
+            optimizer = trainer.main.optimizer.state_dict()["state"]
             return [{k: v.clone() for k, v in part.items()} for part in parts] + [
                 {i: {k: v.clone() for k, v in s.items()} for i, s in optimizer.items()}
             ]

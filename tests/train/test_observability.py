@@ -16,10 +16,10 @@ from corekit.interfaces.callback import Callback
 from corekit.registry import Component, Registry, use_registry
 from corekit.report.curves import read_series, save_curves
 from corekit.spec import Spec, run_spec
-from corekit.train.phases import Phases, peak_memory
 from corekit.train.profile import Profile, parse_profile
 from corekit.train.trackers import flat
 from corekit.train.trainer import Trainer
+from corekit.train.watch import StopWatch, peak_memory
 
 
 def records(run, split="train"):
@@ -45,18 +45,18 @@ def test_records_say_what_a_step_costs(make_spec, tmp_path):
 
 
 def test_phases_are_milliseconds_per_step_and_leave_out_what_is_between():
-    phases = Phases(torch.device("cpu"))
+    watch = StopWatch(torch.device("cpu"))
     for _ in range(8):
-        phases.begin()
+        watch.begin()
         time.sleep(0.004)
-        phases.mark("data")
+        watch.mark("data")
         time.sleep(0.002)
-        phases.mark("forward")
+        watch.mark("forward")
         time.sleep(0.02)  # a checkpoint, say
-    found = phases.read()
+    found = watch.read()
     assert 4 <= found["data"] < 20  # not 32 of eight steps, nor 24 with what was between
     assert 2 <= found["forward"] < 14
-    assert phases.read() == {}
+    assert watch.read() == {}
     assert peak_memory(torch.device("cpu")) > 10
 
 

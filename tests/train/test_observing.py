@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from host_reads import HostReads
 from learning_parts import LossAware, offered
 from run_specs import small
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from corekit.checkpoint import load, read
 from corekit.data.loading import Loader
@@ -26,6 +26,7 @@ def batches(trainer):
     return iter(Loader(trainer.dataset.split("train"), trainer.train.batch_size, seed=0))
 
 
+@pytest.mark.filterwarnings("ignore:.*couple the rows")
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_all_rows_of_a_step_are_observed_at_once(tmp_path, accumulate):
     trainer = Trainer(small("latent", accumulate=accumulate, batch_size=8), tmp_path, quiet=True)
@@ -77,38 +78,9 @@ def test_a_part_that_learns_nothing_costs_nothing():
     assert model["awake"].calls == 1
 
 
-class Reads(TorchDispatchMode):
-    """Counts operations that wait for a device."""
-
-    WAITING = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal")
-
-    def __init__(self):
-        super().__init__()
-        self.found = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        if name in self.WAITING:
-            self.found.append(name)
-        return function(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_step_never_waits_for_the_device(tmp_path, precision):
-    trainer = Trainer(small("flow", precision=precision), tmp_path, quiet=True)
-    loader = batches(trainer)
-    trainer._step(next(loader))  # the first step makes the state of the optimizer
-    batch = next(loader)
-    with Reads() as reads:
-        values = trainer._step(batch)
-        assert reads.found == []
-        values["loss"].item()
-    assert reads.found == ["_local_scalar_dense"]
-
-
 def test_telling_never_waits_for_the_device():
     observers = Observers(nn.ModuleDict({"part": LossAware()}), Processes())
-    with Reads() as reads:
+    with HostReads() as reads:
         for _ in range(2):
             observers.collect({"part": (torch.zeros(3, dtype=torch.int64), torch.ones(3))})
         observers.tell()

@@ -90,7 +90,7 @@ def test_the_first_group_that_matches_counts_and_the_rest_is_default(make_spec, 
     spec = make_spec(groups=GROUPS, optimizer={"type": "adamw", "lr": 0.01, "weight_decay": 0.1})
     trainer = Trainer(spec, tmp_path / "run", quiet=True)
     names = {id(p): n for n, p in trainer.model.named_parameters()}
-    groups = trainer.optimizer.param_groups
+    groups = trainer.main.optimizer.param_groups
     found = [
         (group["lr"], group["weight_decay"], {names[id(p)] for p in group["params"]})
         for group in groups
@@ -117,10 +117,10 @@ def test_frozen_parameters_stay_and_the_schedule_moves_every_group(make_spec, tm
     assert frozen
     assert not moved & frozen
     assert {n.split(".")[0] for n in moved} == {"encoder", "prior", "decoder"}
-    base = trainer.base_lr[0]  # the last step was 11 of a decay from 5 to 20
+    base = trainer.main.base_lr[0]  # the last step was 11 of a decay from 5 to 20
     rate = [1e-3 + 6 / 15 * (1e-4 - 1e-3), 1e-4 + 6 / 15 * (1e-4 - 1e-4)]
     assert base == 1e-3
-    assert [g["lr"] for g in trainer.optimizer.param_groups] == pytest.approx([rate[0], *rate])
+    assert [g["lr"] for g in trainer.main.optimizer.param_groups] == pytest.approx([rate[0], *rate])
 
 
 def test_a_pattern_that_matches_nothing_names_the_nearest(make_spec, tmp_path):

@@ -84,7 +84,7 @@ def plane(**train):
 def test_a_compiled_run_has_the_same_names_and_nearly_the_same_weights(tmp_path):
     Trainer(plane(), tmp_path / "plain", quiet=True).fit()
     trainer = Trainer(plane(compile=True), tmp_path / "compiled", quiet=True)
-    assert type(trainer.wrapped).__name__ == "OptimizedModule"
+    assert type(trainer.main.module).__name__ == "OptimizedModule"
     trainer.fit()
     plain, compiled = checkpoint(tmp_path / "plain"), checkpoint(tmp_path / "compiled")
     for name in ("model", "ema"):
@@ -147,7 +147,8 @@ def test_a_run_with_channels_last_resumes_bit_for_bit(tmp_path, optimizer):
             spec = run_spec({**tree, "train": {**train, "steps": steps}})
             trainer = Trainer(spec, tmp_path / name, resume=i > 0, quiet=True)
             trainer.fit()
-    weights = [p for p in trainer.parameters if p.ndim == 4 and p.shape[1] > 1 and p.shape[-1] > 1]
+    kernels = [p for p in trainer.main.parameters if p.ndim == 4]
+    weights = [p for p in kernels if p.shape[1] > 1 and p.shape[-1] > 1]
     assert weights
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     a, b = checkpoint(tmp_path / "a"), checkpoint(tmp_path / "b")

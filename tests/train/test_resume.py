@@ -48,6 +48,7 @@ def straight(make_spec, tmp_path):
     return result(tmp_path / "straight")
 
 
+@pytest.mark.filterwarnings("ignore:.*couple the rows")
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_eleven_and_nine_steps_are_twenty(make_spec, tmp_path, workers, accumulate):

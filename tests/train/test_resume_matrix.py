@@ -12,7 +12,7 @@ from resuming import Case, check
 TOYS = Path(__file__).parent.parent / "toys"
 
 VALUES = {
-    "model": ("flow", "latent"),
+    "model": ("flow", "latent", "gan"),
     "workers": (0, 2),
     "precision": ("fp32", "bf16"),
     "accumulate": (1, 3),
@@ -30,6 +30,9 @@ PAIRWISE = [
     Case("flow", 2, "bf16", 3, 2, "checkpoint"),
     Case("flow", 0, "fp32", 3, 1, "killed"),
     Case("latent", 2, "bf16", 1, 2, "killed"),
+    Case("gan", 0, "bf16", 1, 1, "signal"),
+    Case("gan", 2, "fp32", 3, 2, "checkpoint"),
+    Case("gan", 2, "bf16", 3, 1, "killed"),
 ]
 REST = [case for case in map(Case._make, product(*VALUES.values())) if case not in PAIRWISE]
 
@@ -41,7 +44,7 @@ def pairs(case):
 def test_the_table_has_every_pair_of_values():
     every = set().union(*(pairs(case) for case in [*PAIRWISE, *REST]))
     assert set().union(*map(pairs, PAIRWISE)) == every
-    assert len(PAIRWISE) + len(REST) == 96
+    assert len(PAIRWISE) + len(REST) == 144
 
 
 def in_one_process(cases):
@@ -74,7 +77,7 @@ def in_two_processes(cases, folder):
 def test_two_processes_go_on_as_if_nothing_had_happened(tmp_path):
     found = in_two_processes(PAIRWISE, tmp_path)
     assert found == {case: [] for case in found}
-    assert len(found) == 4
+    assert len(found) == 5
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """SIGTERM and SIGUSR1 while a run evaluates or samples, to commands, and to loading processes."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -126,3 +127,20 @@ def test_a_signal_to_evaluate_leaves_nothing_half_done(here, capsys, monkeypatch
     assert main(["evaluate", "runs/plane"]) == 75
     assert "preempted: stopped before the end" in capsys.readouterr().err
     assert sorted(here.rglob("*")) == before
+
+
+def test_a_stopped_run_leaves_a_file_for_job_scripts(tmp_path):
+    """Launchers do not pass exit codes on; the file is there until the run goes on."""
+    trainer = Trainer(plane(), tmp_path / "run", quiet=True)
+    at_step(trainer, 3, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    assert trainer.fit() == "preempted"
+    file = tmp_path / "run" / "stopped.json"
+    facts = json.loads(file.read_text())
+    assert facts == {
+        "reason": "preempted",
+        "exit_code": 75,
+        "step": trainer.saved_step,
+        "steps": 6,
+    }
+    assert Trainer(plane(), tmp_path / "run", resume=True, quiet=True).fit() is None
+    assert not file.exists()

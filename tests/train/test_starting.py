@@ -4,13 +4,17 @@ import json
 
 import pytest
 import torch
-from learning_parts import offered
+from learning_parts import DataNorm, offered
 from run_specs import MODELS, small
 
 from corekit.checkpoint import load_model, read
 from corekit.checkpoint.folder import steps
 from corekit.checkpoint.tree import same
+from corekit.data.loading import Loader
 from corekit.errors import CheckpointError, UsageError
+from corekit.flows.compose import Chain, Inverse
+from corekit.flows.linear import Linear
+from corekit.interfaces.draws import seed_of
 from corekit.spec import run_spec
 from corekit.train.run_folder import RunFolder
 from corekit.train.trainer import Trainer
@@ -61,7 +65,7 @@ def test_a_warm_start_lists_what_does_not_fit_and_refuses(run, tmp_path):
         Trainer(other(hidden=16), tmp_path / "new", start=run, quiet=True)
     words = str(caught.value)
     assert "got 10 that do not:" in words
-    assert "conditioner.0.weight: (8, 1) in the checkpoint, (16, 1) in the model" in words
+    assert "net.layers.0.weight: (8, 1) in the checkpoint, (16, 1) in the model" in words
     assert "Take the 12 that fit with --what-fits." in words
     assert not (tmp_path / "new").exists()
     with pytest.raises(CheckpointError, match="a weight must fit the model of the spec, got none"):
@@ -141,3 +145,75 @@ def test_data_dependent_layers_see_the_latents_and_leave_the_encoder(tmp_path):
     norm = trainer.model.encoder.points[1]
     assert norm.num_batches_tracked == 0
     assert torch.equal(norm.running_mean, torch.zeros(8))
+
+
+def first_shift(tmp_path, bijector, **train):
+    """What the first layer of a flow found in the data, and the data."""
+    tree = small("flow", **train).model_dump()
+    tree["model"]["bijector"] = bijector
+    trainer = Trainer(run_spec(tree), tmp_path / "run", quiet=True)
+    return trainer, trainer.dataset.split("train").points()
+
+
+def test_layers_start_from_as_many_rows_as_the_spec_says(tmp_path):
+    trainer, points = first_shift(tmp_path, "toy.data_norm", init_rows=7)
+    rows = next(iter(Loader(trainer.dataset.split("train"), 7, seed=seed_of(0, "data"))))
+    shift = trainer.model.density.bijector.shift
+    torch.testing.assert_close(shift, rows.x.mean(0))
+    assert not torch.allclose(shift, points.mean(0))
+
+
+def test_no_row_is_read_for_a_model_that_does_not_start_from_data(tmp_path, monkeypatch):
+    def read(*_, **__):
+        raise AssertionError("read")
+
+    monkeypatch.setattr("corekit.train.starting.Loader", read)
+    Trainer(small("latent"), tmp_path / "run", quiet=True)
+    with pytest.raises(AssertionError, match="read"):
+        Trainer(small("flow"), tmp_path / "other", quiet=True)
+
+
+def test_a_few_rows_at_a_time_go_through_parts_that_start():
+    """Whatever the size of the init set: 200 rows, 64 at most together, in order."""
+    chain = Chain((2,), of=[Linear, DataNorm, Linear])
+    seen = []
+    take = chain[0]._forward
+    chain[0]._forward = lambda x, context: seen.append(len(x)) or take(x, context)
+    x = torch.randn(200, 2)
+    with torch.no_grad():
+        z = chain.initialize(x)
+    assert seen == [64, 64, 64, 8]
+    torch.testing.assert_close(z, chain(x)[0])
+    assert chain[1].ready
+
+
+def test_a_layer_that_runs_backwards_and_needs_data_forwards_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="DataNorm: it starts from the data that it maps forwards"):
+        first_shift(tmp_path, {"type": "inverse", "of": "toy.data_norm"})
+
+
+def test_a_layer_turned_round_twice_starts_from_its_data(tmp_path):
+    inner = {"type": "inverse", "of": "toy.data_norm"}
+    chain = {"type": "chain", "of": [inner, "linear"]}
+    trainer, points = first_shift(tmp_path, {"type": "inverse", "of": chain})
+    bijector = trainer.model.density.bijector
+    shift = bijector.of[0].of.shift
+    unturned = bijector.of[1].inverse(points)[0]  # what the layer gets
+    torch.testing.assert_close(shift, unturned.mean(0), rtol=1e-4, atol=1e-5)
+
+
+class BackwardNorm(DataNorm):
+    """It can start from either side."""
+
+    def initialize_inverse(self, z, context=None):
+        self.shift.copy_(-z.mean(0) / z.std(0))
+        self.log_scale.copy_(-z.std(0).log())
+        return self._in_parts(self.inverse, z, context)
+
+
+def test_a_layer_may_start_from_its_latents():
+    layer = Inverse((2,), of=BackwardNorm)
+    with torch.no_grad():
+        x = layer.initialize(3 + 2 * torch.randn(500, 2))
+    torch.testing.assert_close(x.mean(0), torch.zeros(2), rtol=0, atol=1e-4)
+    torch.testing.assert_close(x.std(0), torch.ones(2), rtol=0, atol=1e-4)

@@ -82,12 +82,13 @@ class Linear(torch.nn.Module):
         return LossTerms(batch.x.flatten(1).sum(1) * self.w)
 
 
+@pytest.mark.filterwarnings("ignore:.*couple the rows")
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_accumulation_weighs_a_short_last_part_by_its_rows(make_spec, tmp_path, accumulate):
     """7 rows in parts of 3, 3 and 1 give the loss and the gradient of 7 rows."""
     trainer = Trainer(make_spec(accumulate=accumulate), tmp_path / "run", quiet=True)
-    trainer.wrapped = Linear()
-    trainer.parameters = list(trainer.wrapped.parameters())
+    trainer.main.module = Linear()
+    trainer.main.parameters = list(trainer.main.module.parameters())
     x = torch.randn(7, 16, 3)
     values = trainer._step(Batch(x))
     mean = x.sum((1, 2)).mean()
@@ -109,7 +110,7 @@ def test_schedules_move_with_the_steps(make_spec, tmp_path):
     for _ in range(4):
         trainer._step(next(batches))
     assert trainer.model.loss.beta.item() == pytest.approx(1e-2 * 3 / 15)
-    assert trainer.optimizer.param_groups[0]["lr"] == 1e-3
+    assert trainer.main.optimizer.param_groups[0]["lr"] == 1e-3
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_term(make_spec, tmp_path):

@@ -31,8 +31,11 @@ def _sets(case: Case, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tenso
         wide = torch.linspace(1.0, 0.1, shape[-1], dtype=torch.float64)  # wider to one side
         drawn = wide * torch.randn(3, SETS, *shape, dtype=torch.float64)
         samples, reference, train = drawn.to(dtype)
-        if case.fresh().needs == "reconstructions":
+        needs = case.fresh().needs
+        if needs == "reconstructions":
             samples = reference + 0.1 * samples
+        elif needs == "bits_per_dim":
+            samples = samples.square().flatten(1).mean(1)
         try:
             case.fresh()(samples, reference, train)
         except Exception as error:
@@ -106,7 +109,7 @@ def it_tells_good_from_bad(case: Case) -> str:
     """Collapsed, far and turned samples score worse than those of the data's own distribution."""
     samples, reference, train = _sets(case)
     good = case.fresh()(samples, reference, train)
-    one = 3 + 2 * samples[:1].flip(-1)
+    one = 3 + 2 * samples[:1].flip(-1)  # of bits: more of them
     bad = case.fresh()(one + 0.01 * torch.randn_like(samples), reference, train)
     told = []
     for name, figure in good.items():

@@ -8,7 +8,7 @@ from torch import Tensor
 from corekit.errors import NoDensity, UsageError
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood
-from corekit.interfaces.model import GenerativeModel
+from corekit.interfaces.model import MAIN, GenerativeModel
 from corekit.interfaces.records import Batch
 from corekit.testing.case import ROWS, Case
 from corekit.testing.check import CheckFailed, Suite, expect, expect_equal
@@ -61,6 +61,27 @@ def the_loss_has_terms_with_units(case: Case) -> None:
     """The total is one number per row, and every term has a shape and a unit."""
     inputs = EXERCISE.inputs(case, torch.float64)
     expect_terms(case.ready()(Batch(inputs["x"]), draws=draws(inputs)), ROWS)
+
+
+@SUITE.check()
+def every_phase_has_a_loss_and_parameters(case: Case) -> None:
+    """Each phase, main among them, has parameters, and a loss that asks them for gradients."""
+    part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
+    own: dict[str, list[Tensor]] = {phase: [] for phase in part.phases}
+    expect(MAIN in own, f"phases must have '{MAIN}' among them, got {part.phases}.")
+    for name, parameter in part.named_parameters():
+        phase = part.phase_of(name)
+        expect(phase in own, f"phase_of('{name}') must be one of {part.phases}, got '{phase}'.")
+        own[phase].append(parameter)
+    for phase, parameters in own.items():
+        expect(bool(parameters) or len(own) == 1, f"phase '{phase}' must have parameters.")
+        terms = part(Batch(inputs["x"]), phase=phase, draws=draws(inputs))
+        expect_terms(terms, ROWS)
+        part.zero_grad(set_to_none=True)
+        if parameters:
+            terms.total.sum().backward()
+        got = not parameters or any(p.grad is not None for p in parameters)
+        expect(got, f"the loss of phase '{phase}' must move its parameters, got no gradient.")
 
 
 @SUITE.check()

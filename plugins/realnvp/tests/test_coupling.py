@@ -54,7 +54,7 @@ def test_a_new_layer_is_the_identity(event_shape):
 
 def test_log_scale_stays_within_its_bound():
     layer = AffineCoupling((2,), max_log_scale=0.5)
-    torch.nn.init.constant_(layer.conditioner[-1].bias, 1e3)
+    torch.nn.init.constant_(layer.net.layers[-1].bias, 1e3)
     torch.testing.assert_close(layer(torch.zeros(1, 2))[1], torch.tensor([0.5]))
 
 
@@ -69,7 +69,7 @@ def test_half_precision_module_keeps_its_log_determinant_wide():
     assert (z.dtype, logdet.dtype) == (torch.bfloat16, torch.float32)
     layer = random(AffineCoupling((40,), hidden=6, max_log_scale=3.0)).bfloat16()
     x = torch.randn(8, 40).bfloat16()
-    raw = layer.conditioner(x[:, :20])[:, :20].float()
+    raw = layer.net(x[:, :20])[:, 0].float()
     exact = (3 * torch.tanh(raw / 3)).sum(1)  # summed in half precision it is off by 1e-2
     torch.testing.assert_close(layer(x)[1], exact, rtol=0, atol=1e-5)
 
@@ -87,7 +87,7 @@ def test_a_deep_chain_of_any_width_is_invertible(features):
     torch.testing.assert_close(flow.inverse(flow(x)[0])[0], x, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("event_shape", [(1,), (1, 4, 4), (4, 4), ()])
+@pytest.mark.parametrize("event_shape", [(1,), (1, 4, 4), (1, 4), ()])
 def test_what_cannot_be_split_is_refused(event_shape):
     with pytest.raises(ShapeError, match="at least 2 features or channels"):
         AffineCoupling(event_shape)
@@ -100,7 +100,5 @@ def test_bad_arguments_are_refused():
         AffineCoupling((4,), scale="tanh")
     with pytest.raises(UsageError, match=r"must be positive, got -1\.0"):
         AffineCoupling((4,), max_log_scale=-1.0)
-    with pytest.raises(ShapeError, match=r"context_shape must be \(features,\), got \(2, 2\)"):
-        AffineCoupling((4,), (2, 2))
     with pytest.raises(ShapeError, match=r"got \(3, 5\)"):
         AffineCoupling((4,))(torch.zeros(3, 5))

@@ -9,12 +9,16 @@ from corekit.testing import Conformance
 
 KINDS = (
     "bijector",
+    "univariate",
+    "network",
+    "stochastic",
     "posterior",
     "encoder",
     "prior",
     "decoder",
     "loss",
     "dataset",
+    "callback",
     "metric",
     "model",
     "noise_schedule",

@@ -9,6 +9,7 @@ from torch import nn
 from corekit.errors import ShapeError
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.likelihood import Likelihood
+from corekit.interfaces.numerical import Contractive, Mapped
 from teeth import Tooth
 
 
@@ -345,8 +346,56 @@ class SharesItsWeights(Right):
         return other
 
 
+class Found(Contractive):
+    """x + g(x) with a contractive g, and no formula for its inverse."""
+
+    bound = 0.5
+
+    def __init__(self, event_shape, context_shape=None):
+        super().__init__()
+        self.event_shape, self.context_shape = tuple(event_shape), context_shape
+        self.angle = nn.Parameter(torch.ones(event_shape))
+        self.shift = nn.Linear((context_shape or (1,))[0], 1)
+
+    def _forward(self, x, context):
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        given = wide.new_ones(len(x), 1) if context is None else context
+        shift = self.shift(given.to(self.shift.weight.dtype)).reshape(-1, *(1,) * (x.ndim - 1))
+        angle = wide + self.angle + shift
+        z = wide + self.bound * torch.sin(angle)
+        return z.to(x.dtype), torch.log1p(self.bound * torch.cos(angle)).flatten(1).sum(1)
+
+
+class NotContractive(Found):
+    bound = 3.0
+
+
+class Valued(Mapped):
+    """Only the value is written: features bend, and turn by an angle that the context gives."""
+
+    def __init__(self, event_shape, context_shape=None):
+        super().__init__()
+        if len(event_shape) != 1:
+            raise ShapeError(f"Valued: event_shape must be (features,), got {event_shape}.")
+        self.event_shape, self.context_shape = tuple(event_shape), context_shape
+        self.weight = nn.Parameter(torch.eye(event_shape[0]))
+        self.shift = nn.Linear((context_shape or (1,))[0], event_shape[0])
+
+    def _map(self, x, context):
+        given = x.new_ones(len(x), 1) if context is None else context
+        y = x + 0.5 * torch.tanh(x) + self.shift(given)
+        return torch.nn.functional.linear(y, self.weight)
+
+
+class SpreadsRows(Valued):
+    """Looks at other rows, so that the Jacobian of a row alone is another one."""
+
+    def _map(self, x, context):
+        return super()._map(x * (1 + x.square().mean(0).sum()), context)
+
+
 _bug = partial(Tooth, "bijector")
-RIGHT = [Right]
+RIGHT = [Right, Found, Valued]
 TEETH = [
     _bug(
         "the log-determinant has the wrong sign",
@@ -420,4 +469,6 @@ TEETH = [
     _bug("an unbiased estimate is biased", BiasedEstimate, "the_estimated_logdet_is_of_its_kind"),
     _bug("the constructor reads its weights", LooksAtItsWeights, "it_builds_on_the_meta_device"),
     _bug("a copy shares its weights", SharesItsWeights, "copies_are_equal_and_separate"),
+    _bug("a contraction is none", NotContractive, "inverse_undoes_forward"),
+    _bug("a map of which only the value is written mixes rows", SpreadsRows, "rows_do_not_mix"),
 ]

@@ -65,8 +65,41 @@ class UntrainedBias(Right):
         self.extra = torch.nn.Parameter(torch.ones(2))
 
 
+class TwoPhases(Right):
+    """The second phase trains the bias."""
+
+    phases = ("main", "bias")
+
+    def phase_of(self, name):
+        return "bias" if name.endswith("bias") else "main"
+
+
+class ScoresPhasesAlike(TwoPhases):
+    def phase_of(self, name):
+        return "main"
+
+
+class UnknownPhase(TwoPhases):
+    def phase_of(self, name):
+        return "biases"
+
+
+class NoMainPhase(TwoPhases):
+    phases = ("weights", "bias")
+
+    def phase_of(self, name):
+        return "bias" if name.endswith("bias") else "weights"
+
+
+class PhaseWithoutAGradient(TwoPhases):
+    def forward(self, batch, *, phase="main", draws=None):
+        terms = super().forward(batch, draws=draws)
+        detached = terms.total.detach() + 0 * self.density.bijector.weight.sum()
+        return terms if phase == "main" else terms._replace(total=detached)
+
+
 _bug = partial(Tooth, "model")
-RIGHT = [Right]
+RIGHT = [Right, TwoPhases]
 TEETH = [
     _bug("the total is a mean over the batch", MeanOverTheBatch, "the_loss_has_terms_with_units"),
     _bug("losses are seen for no part", SeenByNobody, "what_is_seen_leads_to_a_part"),
@@ -76,4 +109,8 @@ TEETH = [
     _bug("an entry point is misspelt", MisspeltEntryPoint, "entry_points_are_methods"),
     _bug("the loss of a row depends on others", RowsShareTheLoss, "rows_do_not_mix"),
     _bug("a parameter is not trained", UntrainedBias, "gradients_reach_every_parameter"),
+    _bug("a phase has no parameters", ScoresPhasesAlike, "every_phase_has_a_loss_and_parameters"),
+    _bug("a parameter is in no phase", UnknownPhase, "every_phase_has_a_loss_and_parameters"),
+    _bug("no phase is main", NoMainPhase, "every_phase_has_a_loss_and_parameters"),
+    _bug("a phase moves nothing", PhaseWithoutAGradient, "every_phase_has_a_loss_and_parameters"),
 ]

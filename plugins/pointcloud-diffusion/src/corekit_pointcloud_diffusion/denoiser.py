@@ -13,9 +13,12 @@ from corekit.data_spec import Shape
 from corekit.errors import ShapeError, UsageError
 from corekit.interfaces.denoiser import Denoiser, Predicts
 from corekit.interfaces.records import Condition, NoiseLevel
+from corekit.nn.recompute import recomputed
 
 TILE = 512
 """Points that go through all layers together on one core, so that activations stay in its cache."""
+SEGMENT = 3
+"""Layers of which the input alone is kept where activations are computed again."""
 
 
 class PointwiseNet(Denoiser):
@@ -51,6 +54,7 @@ class PointwiseNet(Denoiser):
 
     free_axes = (0,)
     channel_axis = 1
+    recompute = False  # see corekit.nn.recompute
 
     def __init__(
         self,
@@ -101,7 +105,8 @@ class PointwiseNet(Denoiser):
             clouds = zip(
                 *(zip(w.unbind(), b.unbind(), strict=True) for w, b in folded), strict=True
             )
-            y = torch.stack([self._tiled(x, layers) for x, layers in zip(x_t, clouds, strict=True)])
+            pairs = zip(x_t, clouds, strict=True)
+            y = torch.stack([recomputed(self, self._tiled, x, layers) for x, layers in pairs])
         else:
             y = self._batched(x_t, folded)
         return x_t + y if self.residual else y
@@ -128,12 +133,18 @@ class PointwiseNet(Denoiser):
             tiles.append(y)
         return torch.cat(tiles)
 
-    @staticmethod
-    def _batched(y: Tensor, folded: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def _batched(self, y: Tensor, folded: list[tuple[Tensor, Tensor]]) -> Tensor:
         """All clouds at once: few, large operations for many cores or a GPU."""
+        for start in range(0, len(folded), SEGMENT):
+            last = start + SEGMENT >= len(folded)
+            y = recomputed(self, self._segment, y, folded[start : start + SEGMENT], last)
+        return y
+
+    @staticmethod
+    def _segment(y: Tensor, folded: list[tuple[Tensor, Tensor]], last: bool) -> Tensor:
         for i, (weight, bias) in enumerate(folded):
             y = torch.baddbmm(bias.unsqueeze(1), y, weight.mT)
-            y = leaky_relu_(y) if i < len(folded) - 1 else y
+            y = y if last and i == len(folded) - 1 else leaky_relu_(y)
         return y
 
     def _embed(self, level: NoiseLevel) -> Tensor:

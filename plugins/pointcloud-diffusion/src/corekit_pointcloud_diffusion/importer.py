@@ -209,7 +209,7 @@ def _renamed(key: str) -> str | None:
         return f"encoder.{'mu' if head == 'm' else 'log_var'}.{_HEAD[stem]}.{field}"
     if part == "flow":
         _, i, _, place, field = rest.split(".")
-        return f"prior.bijector.members.{i}.conditioner.{place}.{field}"
+        return f"prior.bijector.members.{i}.net.layers.{place}.{field}"
     if rest.startswith("net.layers.") and "._layer." in rest:
         _, _, i, _, field = rest.split(".")
         return f"decoder.denoiser.layers.{i}.{field}"

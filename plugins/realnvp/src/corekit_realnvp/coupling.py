@@ -1,18 +1,40 @@
-"""Affine coupling layers (RealNVP)."""
+"""The couplings of NICE and RealNVP, with their conditioners."""
 
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from functools import partial
 
 from corekit.data_spec import Shape
-from corekit.errors import ShapeError, UsageError
-from corekit.interfaces.bijector import Bijector, logdet_dtype
+from corekit.flows.affine import Additive, Affine, Scale
+from corekit.flows.coupling import Coupling, NetworkFactory
+from corekit.flows.partition import Split
+from corekit.interfaces.univariate import Univariate
+from corekit.nn.convnet import ConvNet
+from corekit.nn.mlp import Mlp
+from corekit_realnvp.splines import RationalQuadratic
 
 
-class AffineCoupling(Bijector):
-    r"""Scale and shift one half of the features, conditioned on the other half.
+class _Plain(Coupling):
+    def __init__(
+        self,
+        event_shape: Shape,
+        context_shape: Shape | None,
+        univariate: Univariate,
+        hidden: int,
+        split: Split,
+        *,
+        swap: bool,
+        zero_last: bool,
+    ) -> None:
+        if len(event_shape) == 3:
+            net: NetworkFactory = partial(ConvNet, hidden=hidden, zero_last=zero_last)
+        else:
+            net = partial(Mlp, hidden=(hidden, hidden), zero_last=zero_last)
+        super().__init__(
+            event_shape, context_shape, univariate=univariate, net=net, split=split, swap=swap
+        )
+
+
+class AffineCoupling(_Plain):
+    r"""Scale and shift one part of the features, conditioned on the other.
 
     With x = (x_a, x_b), x_a the first ceil(D / 2) features (or channels) and networks s, t:
 
@@ -23,15 +45,16 @@ class AffineCoupling(Bijector):
     ``swap`` exchanges the two roles; alternate it along a chain. The log-scale is bounded,
     l = m tanh(s / m), so that the inverse stays finite early in training; the paper bounds it by a
     learned multiple of tanh. ``scale="sigmoid2"`` is l = log sigmoid(s + 2) instead, which only
-    contracts (diffusion-point-cloud and Glow use it).
+    contracts (diffusion-point-cloud and Glow use it); its network starts at random, not at zero.
 
     Args:
         event_shape: ``(D,)`` with a perceptron, or ``(C, H, W)`` with a convolutional conditioner.
-        context_shape: ``(C,)`` of the context, or None. It is concatenated to x_a.
-        swap: Condition on the second half and transform the first.
+        context_shape: Shape of the context, or None. It is put beside x_a.
+        swap: Condition on the second part and transform the first.
+        split: Which part is which (`corekit.flows.partition`).
         hidden: Width of the two hidden layers of the conditioner.
-        scale: "exp" or "sigmoid2".
-        max_log_scale: m, the bound on the log-scale of "exp", nats.
+        scale: exp, sigmoid2, softplus or softclip (`corekit.flows.affine.Affine`).
+        max_log_scale: m, the bound on the log-scale of exp and softclip, nats.
 
     Shape:
         - x, z: ``(B, D)`` or ``(B, C, H, W)``; any D >= 2, odd too
@@ -45,6 +68,7 @@ class AffineCoupling(Bijector):
         https://arxiv.org/abs/1605.08803.
 
     Example:
+        >>> import torch
         >>> layer = AffineCoupling((5,), hidden=8)
         >>> z, logdet = layer(torch.randn(3, 5))
         >>> z.shape, logdet.shape
@@ -57,90 +81,76 @@ class AffineCoupling(Bijector):
         context_shape: Shape | None = None,
         *,
         swap: bool = False,
+        split: Split = "halves",
         hidden: int = 256,
-        scale: Literal["exp", "sigmoid2"] = "exp",
+        scale: Scale = "exp",
         max_log_scale: float = 2.0,
     ) -> None:
-        super().__init__()
-        self.event_shape = tuple(event_shape)
-        self.context_shape = context_shape
-        self._check_arguments(scale, max_log_scale)
-        features = event_shape[0]
-        first = (features + 1) // 2
-        self.sizes = (first, features - first)
-        self.swap, self.scale, self.max_log_scale = swap, scale, max_log_scale
-        kept, moved = self.sizes[::-1] if swap else self.sizes
-        self.conditioner = _conditioner(
-            kept + (context_shape[0] if context_shape else 0), hidden, 2 * moved, len(event_shape)
+        univariate = Affine(scale, max_log_scale)
+        zero_last = scale != "sigmoid2"  # a new layer is the identity
+        super().__init__(
+            event_shape, context_shape, univariate, hidden, split, swap=swap, zero_last=zero_last
         )
-        if scale == "exp":  # a new layer is the identity
-            last: Any = self.conditioner[-1]
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-
-    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        kept, moved = self._split(x)
-        log_scale, shift = self._log_scale_and_shift(kept, context)
-        return self._join(kept, moved * log_scale.exp().to(x.dtype) + shift), _sum(log_scale)
-
-    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        # The kept half of z equals that of x, so the conditioner sees the same input.
-        kept, moved = self._split(z)
-        log_scale, shift = self._log_scale_and_shift(kept, context)
-        return self._join(kept, (moved - shift) * (-log_scale).exp().to(z.dtype)), -_sum(log_scale)
-
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = x.split(self.sizes, dim=1)
-        return (b, a) if self.swap else (a, b)
-
-    def _join(self, kept: Tensor, moved: Tensor) -> Tensor:
-        return torch.cat((moved, kept) if self.swap else (kept, moved), dim=1)
-
-    def _log_scale_and_shift(self, kept: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        if context is not None:
-            context = context.reshape(*context.shape, *(1,) * (kept.ndim - 2))
-            kept = torch.cat([kept, context.expand(*context.shape[:2], *kept.shape[2:])], dim=1)
-        raw, shift = self.conditioner(kept).chunk(2, dim=1)
-        raw = raw.to(logdet_dtype(raw))
-        if self.scale == "sigmoid2":
-            return logsigmoid(raw + 2), shift
-        return self.max_log_scale * torch.tanh(raw / self.max_log_scale), shift
-
-    def _check_arguments(self, scale: str, max_log_scale: float) -> None:
-        if len(self.event_shape) not in (1, 3) or self.event_shape[0] < 2:
-            raise ShapeError(
-                "AffineCoupling: event_shape must be (features,) or (channels, height, width) with "
-                f"at least 2 features or channels to split, got {self.event_shape}."
-            )
-        if self.context_shape is not None and len(self.context_shape) != 1:
-            raise ShapeError(
-                f"AffineCoupling: context_shape must be (features,), got {self.context_shape}."
-            )
-        if scale not in ("exp", "sigmoid2"):
-            raise UsageError(f"AffineCoupling: scale must be 'exp' or 'sigmoid2', got {scale!r}.")
-        if not max_log_scale > 0:
-            raise UsageError(
-                f"AffineCoupling: max_log_scale must be positive, got {max_log_scale}."
-            )
 
 
-def _conditioner(features: int, hidden: int, out_features: int, event_dims: int) -> nn.Sequential:
-    """Two hidden layers: linear for vectors; 3x3, 1x1, 3x3 convolutions for pictures."""
-    layers: tuple[nn.Module, nn.Module, nn.Module]
-    if event_dims == 1:
-        layers = (
-            nn.Linear(features, hidden),
-            nn.Linear(hidden, hidden),
-            nn.Linear(hidden, out_features),
+class AdditiveCoupling(_Plain):
+    r"""Shift one part of the features by a function of the other: it keeps volumes.
+
+    .. math:: z_a = x_a, \qquad z_b = x_b + t(x_a, c), \qquad \log|\det \partial z/\partial x| = 0
+
+    Args:
+        event_shape: ``(D,)`` with a perceptron, or ``(C, H, W)`` with a convolutional conditioner.
+        context_shape: Shape of the context, or None.
+        swap: Condition on the second part and shift the first.
+        split: Which part is which.
+        hidden: Width of the two hidden layers of the conditioner.
+
+    Shape: x, z ``(B, *event_shape)``; logdet ``(B,)``, zeros.
+    Source: Dinh et al., NICE, 2015, https://arxiv.org/abs/1410.8516.
+    """
+
+    def __init__(
+        self,
+        event_shape: Shape,
+        context_shape: Shape | None = None,
+        *,
+        swap: bool = False,
+        split: Split = "halves",
+        hidden: int = 256,
+    ) -> None:
+        super().__init__(
+            event_shape, context_shape, Additive(), hidden, split, swap=swap, zero_last=True
         )
-    else:
-        layers = (
-            nn.Conv2d(features, hidden, 3, padding=1),
-            nn.Conv2d(hidden, hidden, 1),
-            nn.Conv2d(hidden, out_features, 3, padding=1),
+
+
+class RationalQuadraticCoupling(_Plain):
+    """Move one part of the features by splines that are conditioned on the other part.
+
+    Args:
+        event_shape: ``(D,)`` with a perceptron, or ``(C, H, W)`` with a convolutional conditioner.
+        context_shape: Shape of the context, or None.
+        swap: Condition on the second part and move the first.
+        split: Which part is which.
+        hidden: Width of the two hidden layers of the conditioner.
+        bins: Number of bins.
+        bound: The bins cover [-bound, bound]; outside, the map is the identity.
+
+    Shape: x, z ``(B, *event_shape)``; logdet ``(B,)``, nats.
+    Source: Durkan et al., Neural Spline Flows, NeurIPS 2019, https://arxiv.org/abs/1906.04032.
+    """
+
+    def __init__(
+        self,
+        event_shape: Shape,
+        context_shape: Shape | None = None,
+        *,
+        swap: bool = False,
+        split: Split = "halves",
+        hidden: int = 128,
+        bins: int = 8,
+        bound: float = 5.0,
+    ) -> None:
+        spline = RationalQuadratic(bins, bound)
+        super().__init__(
+            event_shape, context_shape, spline, hidden, split, swap=swap, zero_last=True
         )
-    return nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
-
-
-def _sum(log_scale: Tensor) -> Tensor:
-    return log_scale.flatten(1).sum(1)

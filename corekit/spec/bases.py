@@ -1,0 +1,65 @@
+"""Specs of the base densities of flows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from corekit.data_spec import Shape
+from corekit.spec.base import Spec, place
+from corekit.spec.slots import NetworkSlot
+
+
+class UniformBaseSpec(Spec):
+    """Independent elements, uniform on [0, 1]."""
+
+    type: Literal["uniform"] = "uniform"
+
+
+class LogisticBaseSpec(Spec):
+    """Independent standard logistic elements."""
+
+    type: Literal["logistic"] = "logistic"
+
+
+class GaussianBaseSpec(Spec):
+    """Independent Gaussian elements of a mean and a scale each."""
+
+    type: Literal["gaussian"] = "gaussian"
+    mean: float = Field(0.0, description="where the means start")
+    scale: float = Field(1.0, gt=0, description="where the standard deviations start")
+    learn: bool = Field(True, description="whether they are learned; false keeps them")
+    net: NetworkSlot | None = Field(
+        None, description="from the condition's vector to both; a perceptron if null"
+    )
+
+    def shape(self, event_shape: Shape, condition: Mapping[str, Shape] | None = None) -> None:
+        """A condition must fit the network."""
+        if self.learn:
+            _check_net(self.net, condition, (2, *event_shape))
+
+
+class MixtureBaseSpec(Spec):
+    """A mixture over the whole event."""
+
+    type: Literal["mixture"] = "mixture"
+    components: int = Field(8, ge=1, description="number of components")
+    family: Literal["normal", "logistic"] = Field("normal", description="of the components")
+    spread: float = Field(1.0, ge=0, description="of the locations at the start")
+    net: NetworkSlot | None = Field(
+        None, description="from the condition's vector to all parameters; a perceptron if null"
+    )
+
+    def shape(self, event_shape: Shape, condition: Mapping[str, Shape] | None = None) -> None:
+        """A condition must fit the network."""
+        _check_net(self.net, condition, (self.components, 2 * math.prod(event_shape) + 1))
+
+
+def _check_net(net: Spec | None, condition: Mapping[str, Shape] | None, out_shape: Shape) -> None:
+    vector = (condition or {}).get("vector")
+    if net is not None and vector is not None:
+        with place("net"):
+            net.shape(in_shape=tuple(vector), out_shape=out_shape, context_shape=None)
