@@ -18,7 +18,6 @@ from corekit.interfaces.records import Condition
 from corekit.nn.mlp import Mlp
 
 Family = Literal["normal", "logistic"]
-
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -38,9 +37,8 @@ class Uniform(_Standard):
 
     .. math:: \log p(x) = 0 \text{ on } [0, 1]^D, \qquad -\infty \text{ elsewhere}
 
-    Both ends belong to it: a distribution function in float32 reaches 1 long before its argument
-    is infinite, and such a point is no error. For exact tails let the map before end on the real
-    line and take `Logistic` or the standard normal.
+    Both ends belong to it: in float32 a distribution function is 1 for finite arguments. For exact
+    tails let the map before end on the real line, over `Logistic` or the standard normal.
 
     Args:
         event_shape: Shape of x without the batch.
@@ -134,10 +132,8 @@ class _Learned(Prior):
             self.register_buffer("start", start)
         if vector is not None:
             self.condition_shapes = {"vector": tuple(vector)}
-            made = (net or Mlp)(
-                in_shape=tuple(vector), out_shape=tuple(start.shape), context_shape=None
-            )
-            self.net = made
+            shape = tuple(start.shape)
+            self.net = (net or Mlp)(in_shape=tuple(vector), out_shape=shape, context_shape=None)
 
     def _parameters_of(self, condition: Condition | None) -> Tensor:
         """``(B, *start.shape)``, or ``(1, ...)`` if they are the same for all rows."""
@@ -210,8 +206,8 @@ class Mixture(_Learned):
     .. math:: p(x \mid c) = \sum_k w_k \prod_d
         e^{-s_{kd}}\, f\Big(\frac{x_d - \mu_{kd}}{e^{s_{kd}}}\Big), \qquad w = softmax(logits)
 
-    f is the standard normal or logistic density. For a mixture of its own for every element,
-    independent of the others, use an elementwise mixture distribution function instead.
+    f is the standard normal or logistic density. For a mixture of its own for every element use an
+    elementwise mixture distribution function.
 
     Args:
         event_shape: Shape of x without the batch.

@@ -153,7 +153,7 @@ class FlowPrior(Prior):
         return base + LogProb(logdet, self.bijector.logdet_kind)
 
     def _loss(self, x: Tensor, condition: Condition | None, draws: Draws) -> LossTerms:
-        if isinstance(self.bijector, HasVelocity) and self.train_by == "flow_matching":
+        if self.train_by == "flow_matching" and isinstance(self.bijector, HasVelocity):
             z = self.base.sample(len(x), self._of_base(condition), generator=draws)
             return matching_loss(self.bijector, x, z.to(x.dtype), self._context(condition), draws)
         with self._noise(draws):

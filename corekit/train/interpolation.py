@@ -49,7 +49,8 @@ def interpolate(
         draws = RowDraws(seed, [number] * steps)
         return model.interpolate(ends[:1], ends[1:], steps, generator=draws, **options)[0].cpu()
 
-    return torch.stack(list(share.map(line, range(len(pairs)))))
+    with model.frozen():
+        return torch.stack(list(share.map(line, range(len(pairs)))))
 
 
 def interpolate_and_save(

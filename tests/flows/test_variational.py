@@ -67,12 +67,18 @@ def test_the_constant_of_a_target_is_what_it_says_and_draws_follow_it(name):
     grid = torch.cartesian_prod(axis, axis)
     log_z = torch.logsumexp(target.log_density(grid), 0) + 2 * math.log(32 / 1600)
     assert abs(log_z - target.log_z) < 2e-3
+    log_p = target.log_density(grid) - target.log_z
+    negative_entropy = (log_p.exp() * log_p).sum() * (32 / 1600) ** 2
     data = Targets2d(name, size=20_000)
     x = data.split("train").points()
     # E[u / p] = 1 for any normalised u: constants and shape at once.
     wide = MultivariateNormal(x.mean(0), 0.5 * x.T.cov())
     ratio = (wide.log_prob(x) - data.log_prob(x).value).exp()
     assert abs(ratio.mean() - 1) < 5 * ratio.std() / math.sqrt(len(ratio))
+    mean = (log_p.exp()[:, None] * grid).sum(0) * (32 / 1600) ** 2
+    assert ((x.mean(0) - mean).abs() < 5 * x.std(0) / math.sqrt(len(x)) + 2e-3).all()
+    told = data.log_prob(x).value
+    assert abs(told.mean() - negative_entropy) < 5 * told.std() / math.sqrt(len(told)) + 2e-3
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])

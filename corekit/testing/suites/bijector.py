@@ -15,6 +15,7 @@ from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.testing.case import ROWS, Case
 from corekit.testing.check import CheckFailed, Suite, expect, expect_close, expect_equal
 from corekit.testing.exercise import Exercise, Tensors, draws
+from corekit.testing.jacobian import autograd_logdet, opposite
 from corekit.testing.likelihood import expect_kind
 from corekit.testing.module import module_checks
 from corekit.testing.refusal import expect_refused
@@ -136,8 +137,8 @@ def logdet_equals_the_autograd_jacobian(case: Case) -> str:
     """log|det dz/dx| is that of the Jacobian that autograd finds, row by row."""
     part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
     _, logdet = part(inputs["x"], inputs.get("context"))
-    want = _autograd_logdet(part, inputs)
-    hint = SIGN if _opposite(logdet, want) else "Is a factor missing, or a sum over an axis?"
+    want = autograd_logdet(part, inputs)
+    hint = SIGN if opposite(logdet, want) else "Is a factor missing, or a sum over an axis?"
     return expect_close(
         "logdet", logdet, want, case.how.tolerance, of="that of autograd's Jacobian", hint=hint
     )
@@ -147,7 +148,7 @@ def logdet_equals_the_autograd_jacobian(case: Case) -> str:
 def the_estimated_logdet_is_of_its_kind(case: Case) -> str:
     """Many estimates of a log-determinant, averaged as their kind says, give the true one."""
     part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
-    want, detail = _autograd_logdet(part, inputs), ""
+    want, detail = autograd_logdet(part, inputs), ""
     for row in range(ROWS):
         many = {k: v[row : row + 1].expand(4096, *v.shape[1:]) for k, v in inputs.items()}
         _, logdet = part(many["x"], many.get("context"))
@@ -292,25 +293,6 @@ def _base(part: Bijector, z: Tensor) -> Tensor:
         inside = ((z >= 0) & (z <= 1)).flatten(1).all(1)
         return torch.where(inside, 0.0, -math.inf)
     return (-0.5 * z.square() - 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
-
-
-def _autograd_logdet(part: Bijector, inputs: Tensors) -> Tensor:
-    """log|det dz/dx| of each row, ``(B,)``, by brute force."""
-    size = math.prod(part.event_shape)
-    values = []
-    for row, x in enumerate(inputs["x"]):
-        context = inputs["context"][row : row + 1] if "context" in inputs else None
-
-        def flat(v: Tensor, context: Tensor | None = context) -> Tensor:
-            return part(v.reshape(1, *part.event_shape), context)[0].reshape(-1)
-
-        jacobian = torch.autograd.functional.jacobian(flat, x.reshape(size))
-        values.append(torch.linalg.slogdet(jacobian)[1])
-    return torch.stack(values).detach()
-
-
-def _opposite(got: Tensor, want: Tensor) -> bool:
-    return bool((got + want).abs().max() < 1e-6 < want.abs().max())
 
 
 SUITE.checks += module_checks(EXERCISE)

@@ -1,0 +1,186 @@
+"""How well flows fit: densities of known entropy, tables, image patches; beside other libraries.
+
+python benchmarks/density.py plane [--seeds 3] [--steps 2000]       # entropies are known
+python benchmarks/density.py tables FILE.npz [--names protein ...]  # arrays (rows, columns)
+python benchmarks/density.py patches FILE.npz [--minutes 60] [--library corekit]
+
+Every library trains the same flow (`flow_peers`) on the same batches with the same optimizer,
+clipping and learning rates; one thread. A library that is not installed is left out.
+"""
+
+import argparse
+import math
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import flow_peers
+import numpy as np
+import torch
+from torch import Tensor
+
+from corekit.data.densities2d import DENSITIES
+
+BATCH, LR = 512, 2e-3
+PLANE = ("moons", "smiley", "checkerboard")
+TABLES = ("protein", "kin40k", "pumadyn32nm", "parkinsons", "elevators")
+JITTER = 0.02  # of standardised columns: some hold few different numbers
+
+
+def main() -> None:
+    """Train and print."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("what", choices=("plane", "tables", "patches"))
+    arguments.add_argument("file", nargs="?")
+    arguments.add_argument("--names", nargs="+")
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--steps", type=int, default=2000)
+    arguments.add_argument("--hidden", type=int, default=64)
+    arguments.add_argument("--layers", type=int, default=4)
+    arguments.add_argument("--minutes", type=float, default=60.0)
+    arguments.add_argument("--library", nargs="+")
+    given = arguments.parse_args()
+    warnings.simplefilter("ignore")  # of the other libraries
+    torch.set_num_threads(1)
+    flow_peers.HIDDEN = given.hidden
+    flow_peers.LAYERS["NSF coupling"] = given.layers
+    if given.what == "plane":
+        for name in given.names or PLANE:
+            _table(name, given, lambda seed, name=name: _plane(name, seed))
+    elif given.what == "tables":
+        with np.load(given.file) as archive:
+            arrays = {name: archive[name] for name in given.names or TABLES}
+        for name, array in arrays.items():
+            _table(name, given, lambda seed, array=array: _rows(array, seed))
+    else:
+        _patches(given)
+
+
+def _libraries(given: argparse.Namespace) -> list[str]:
+    named = given.library or [name for name in flow_peers.LIBRARIES if name != "FrEIA"]
+    return [name for name in named if name == "corekit" or find_spec(name)]
+
+
+def _table(
+    name: str,
+    given: argparse.Namespace,
+    data: Callable[[int], tuple[Callable[[int], Tensor], Tensor, float]],
+) -> None:
+    """Print held-out nats of each library: mean and standard error over seeds."""
+    for library in _libraries(given):
+        scores, start = [], time.process_time()
+        for seed in range(given.seeds):
+            batch, test, zero = data(seed)
+            torch.manual_seed(seed)
+            flow = flow_peers.LIBRARIES[library]("NSF coupling", test.shape[1])
+            _train(flow, batch, lambda step: step >= given.steps, lambda s: s / given.steps)
+            scores.append(_score(flow, test) - zero)
+        error = statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
+        size = sum(p.numel() for p in flow.module.parameters())
+        print(
+            f"| {name} | {library} | {statistics.fmean(scores):.4f} +- {error:.4f} | {size:,} "
+            f"| {time.process_time() - start:.0f} s |",
+            flush=True,
+        )
+
+
+def _train(
+    flow: flow_peers.Flow,
+    batch: Callable[[int], Tensor],
+    over: Callable[[int], bool],
+    share: Callable[[int], float],
+) -> int:
+    optimizer = torch.optim.Adam(flow.module.parameters(), LR, fused=True)
+    step = 0
+    while not over(step):
+        rate = LR * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * share(step)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        (-flow.log_prob(batch(step)).mean()).backward()
+        torch.nn.utils.clip_grad_norm_(flow.module.parameters(), 5.0)
+        optimizer.step()
+        step += 1
+    return step
+
+
+@torch.no_grad()
+def _score(flow: flow_peers.Flow, x: Tensor) -> float:
+    """Mean log-density, nats."""
+    return torch.cat([flow.log_prob(part).double() for part in x.split(500)]).mean().item()
+
+
+def _plane(name: str, seed: int) -> tuple[Callable[[int], Tensor], Tensor, float]:
+    """Fresh points at each step; 20,000 others, and their own mean log-density."""
+    draw, log_density = DENSITIES[name]
+    test = torch.from_numpy(draw(np.random.default_rng(10_000 + seed), 20_000, 1.0))
+    truth = torch.cat([log_density(part, 1.0) for part in test.split(4000)]).mean().item()
+
+    def batch(step: int) -> Tensor:
+        rng = np.random.default_rng((seed, step))
+        return torch.from_numpy(draw(rng, BATCH, 1.0)).float()
+
+    return batch, test.float(), truth
+
+
+def _rows(array: np.ndarray, seed: int) -> tuple[Callable[[int], Tensor], Tensor, float]:
+    """Rows of a table, standardised by the training rows, with noise; a tenth is held out."""
+    rng = np.random.default_rng(seed)
+    rows = array.astype(np.float64)[rng.permutation(len(array))]
+    rows = rows[:, rows.std(0) > 0]
+    held_out = len(rows) // 10
+    test, train = rows[:held_out], rows[held_out:]
+    mean, std = train.mean(0), train.std(0)
+    noise = np.random.default_rng(seed + 1)
+    test = (test - mean) / std + JITTER * noise.standard_normal(test.shape)
+    train = torch.from_numpy((train - mean) / std).float()
+
+    def batch(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        x = train[torch.randint(len(train), (BATCH,), generator=generator)]
+        return x + JITTER * torch.randn(x.shape, generator=generator)
+
+    return batch, torch.from_numpy(test).float(), 0.0
+
+
+def _patches(given: argparse.Namespace) -> None:
+    """8 x 8 patches with uniform noise, their mean taken off, 63 numbers; nats of all test ones."""
+    flow_peers.LAYERS["NSF autoregressive"] = given.layers
+    with np.load(given.file) as archive:
+        train, test = archive["train"], archive["test"]
+
+    def prepared(patches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        x = (patches.reshape(len(patches), 64) + rng.random((len(patches), 64))) / 256
+        return (x - x.mean(1, keepdims=True))[:, :63]
+
+    rng = np.random.default_rng(0)
+    sample = prepared(train, rng)
+    mean, std = sample.mean(0), sample.std(0)
+
+    def standard(x: np.ndarray) -> Tensor:
+        return torch.from_numpy((x - mean) / std).float()
+
+    held_out = standard(prepared(test, np.random.default_rng(1)))
+    limit = 60 * given.minutes
+
+    def batch(step: int) -> Tensor:
+        return standard(prepared(train[rng.integers(len(train), size=256)], rng))
+
+    for library in _libraries(given):
+        torch.manual_seed(0)
+        flow = flow_peers.LIBRARIES[library]("NSF autoregressive", 63)
+
+        start = time.monotonic()
+
+        def share(step: int, start: float = start) -> float:
+            return min(1.0, (time.monotonic() - start) / limit)
+
+        steps = _train(flow, batch, lambda step: share(step) >= 1, share)
+        nats = _score(flow, held_out) - np.log(std).sum()
+        print(f"| patches | {library} | {nats:.2f} | {steps} steps, {given.minutes:g} min |")
+
+
+if __name__ == "__main__":
+    main()
