@@ -81,6 +81,7 @@ def plane(**train):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*_prims_common:FutureWarning")  # of torch, about itself
 def test_a_compiled_run_has_the_same_names_and_nearly_the_same_weights(tmp_path):
     Trainer(plane(), tmp_path / "plain", quiet=True).fit()
     trainer = Trainer(plane(compile=True), tmp_path / "compiled", quiet=True)

@@ -155,6 +155,7 @@ def test_a_model_without_depth_is_told(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*_prims_common:FutureWarning")  # of torch, about itself
 def test_compiled_chains_recompute():
     torch._dynamo.reset()
     whole, again = (Chain((3,), of=[Linear] * 3).train() for _ in range(2))
