@@ -132,6 +132,7 @@ def test_evaluation_and_samples_of_a_run_are_frozen(monkeypatch):
 
 
 @torch.no_grad()
+@pytest.mark.filterwarnings("ignore:Guards may run slower")  # of torch, on Python 3.13.0
 def test_a_compiled_flow_keeps_nothing_and_gives_the_same():
     flow = LuLinear((4,)).double()
     x = torch.randn(5, 4, dtype=torch.float64)
