@@ -1,7 +1,7 @@
 """MADE and the autoregressive flows made of it."""
 
 from functools import partial
-from math import log
+from math import e, log
 
 import pytest
 import torch
@@ -91,6 +91,17 @@ def test_affine_maps_of_other_libraries(golden, name, affine):
     y, log_slope = affine.forward(arrays["x"], params)
     torch.testing.assert_close(y, arrays[f"{name}_y"], rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(log_slope.sum(1), arrays[f"{name}_logdet"], rtol=1e-10, atol=1e-12)
+
+
+def test_the_softplus_scale_of_nflows(golden):
+    """Ours is shifted so that zeros are the identity; but for that it is the same."""
+    arrays = golden("maf")
+    raw, shift = arrays["params"].unbind(-1)
+    params = torch.stack((raw - log(e - 1), shift), dim=1)
+    y, log_slope = Affine("softplus").forward(arrays["x"], params)
+    torch.testing.assert_close(y, arrays["softplus_eps_y"], rtol=1e-10, atol=1e-12)
+    want = arrays["softplus_eps_logdet"]
+    torch.testing.assert_close(log_slope.sum(1), want, rtol=1e-10, atol=1e-12)
 
 
 class Tables(Network):

@@ -115,9 +115,10 @@ def test_the_density_is_that_of_the_mixture_and_logits_get_a_gradient():
 
 
 def test_zero_parameters_are_different_components():
-    part = MixtureCdf(4)
-    assert len(set(part.offsets)) == 4
-    assert MixtureCdf(4, spread=0).offsets == [0, 0, 0, 0]
+    x, zeros = torch.zeros(1, 1), torch.zeros(1, 12, 1)
+    loc, _, _ = MixtureCdf(4)._components(x, zeros)
+    assert len(loc.flatten().unique()) == 4
+    assert not MixtureCdf(4, spread=0)._components(x, zeros)[0].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -44,7 +44,7 @@ def test_the_slope_keeps_a_floor_for_the_worst_parameters():
     part = Monotone(4)
     raw = torch.zeros(14, dtype=torch.float64)
     raw[2:6] = -1e9
-    raw[10:] = -torch.tensor(part.centres)
+    raw[10:] = -torch.tensor([-2.25, -0.75, 0.75, 2.25])  # where zeros put the four bumps
     x = torch.tensor([[-50.0, -1.0, 0.0, 1e-3, 2.0, 50.0]], dtype=torch.float64)
     params = raw[None, :, None].expand(1, 14, 6)
     z, log_slope = part.forward(x, params)

@@ -1,7 +1,5 @@
 """The distribution function of a mixture as a map of one number."""
 
-import math
-from statistics import NormalDist
 from typing import Literal
 
 import torch
@@ -80,8 +78,7 @@ class MixtureCdf(Univariate):
         self.base = _BASES[latent]
         if latent == "uniform":
             self.codomain = Support.UNIT_INTERVAL
-        quantile = _logit if family == "logistic" else NormalDist().inv_cdf
-        self.offsets = [spread * quantile((i + 0.5) / components) for i in range(components)]
+        self.spread = spread
 
     def _forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         return self._latent(*self._logs(x, *self._components(x, params)), x.dtype)
@@ -123,7 +120,12 @@ class MixtureCdf(Univariate):
     def _components(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Locations, log-scales and log-weights, each ``(B, K, *event)``."""
         loc, log_scale, logits = params.to(logdet_dtype(x)).chunk(3, dim=1)
-        offsets = loc.new_tensor(self.offsets).reshape(-1, *(1,) * (x.ndim - 1))
+        # Made on the device: copying a list there would wait for it at each step.
+        u = (
+            torch.arange(self.components, device=loc.device, dtype=loc.dtype) + 0.5
+        ) / self.components
+        quantiles = torch.logit(u) if self.family == "logistic" else torch.special.ndtri(u)
+        offsets = (self.spread * quantiles).reshape(-1, *(1,) * (x.ndim - 1))
         return loc + offsets, log_scale, torch.log_softmax(logits, dim=1)
 
     def _logs(
@@ -169,10 +171,6 @@ class MixtureCdf(Univariate):
             return logit
         tail = log_ndtr_inverse(logsigmoid(-logit.abs()))
         return torch.where(logit < 0, tail, -tail)
-
-
-def _logit(u: float) -> float:
-    return math.log(u / (1 - u))
 
 
 class MixtureCdfBijector(Elementwise):

@@ -53,7 +53,6 @@ class Monotone(Univariate):
             )
         self.hidden, self.layers = hidden, layers
         self.parameters = layers * (3 * hidden + 2)
-        self.centres = [-3 + 6 * (i + 0.5) / hidden for i in range(hidden)]
 
     def _forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         y = x.to(logdet_dtype(x))
@@ -76,7 +75,9 @@ class Monotone(Univariate):
     def _split(self, params: Tensor) -> list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
         """Of each layer log-scale and shift ``(B, *event)``, then ``(B, H, *event)``."""
         h, split = self.hidden, []
-        offsets = params.new_tensor(self.centres).reshape(-1, *(1,) * (params.ndim - 2))
+        # Made on the device: copying a list there would wait for it at each step.
+        unit = torch.arange(h, device=params.device, dtype=params.dtype)
+        offsets = (6 * (unit + 0.5) / h - 3).reshape(-1, *(1,) * (params.ndim - 2))
         for raw in params.split(3 * h + 2, dim=1):
             numbers, height, log_steepness, centre = raw.split((2, h, h, h), dim=1)
             log_scale = _MAX_LOG_SCALE * torch.tanh(numbers[:, 0] / _MAX_LOG_SCALE)
