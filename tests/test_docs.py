@@ -225,7 +225,14 @@ class Page:
                 assert not printed.err, printed.err
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+LONG = {"docs/write-a-plugin.md"}  # half a minute: `make docs-test` and the slow suite run it
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.slow] if name(p) in LONG else []) for p in PAGES],
+    ids=name,
+)
 def test_every_block_of_a_page_runs(page, workplace, monkeypatch, capsys):
     before = set(sys.modules)
     runner = Page(workplace, monkeypatch, capsys)

@@ -45,6 +45,7 @@ def corekit(run):
     return commands
 
 
+@pytest.mark.slow
 def test_its_tests_and_doctests_pass(run):
     strict = ["-W", "error", "-p", "no:cacheprovider", "--doctest-modules"]
     done = run("-m", "pytest", "-q", "-rA", *strict)

@@ -109,7 +109,18 @@ def _run(arguments: list[str]) -> int:
         return 2
     code: int = options.function(options)
     sys.stdout.flush()  # a broken pipe shows here, where it is handled
+    _leave()
     return code
+
+
+def _leave() -> None:
+    """Leave the processes of the launch while Python is whole.
+
+    Threads of gloo that outlive the interpreter abort it, now and then, after all work is done.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _warn(message: Warning | str, *where: object, **more: object) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import signal
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,16 +168,39 @@ class Loader:
         return self.sampler.steps_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = iter(self._loader)
+        """The batches.
+
+        Raises:
+            DataError: An example cannot be read, or a process that reads died.
+        """
+        with _no_exception_out_of_nowhere():
+            batches: Any = iter(self._loader)
+        if self._loader.num_workers:
+            batches._workers_done_event = _Done(batches)
         try:
-            for batch in batches:
+            while True:
+                batch = self._next(batches)
                 if isinstance(batch, CorekitError):
                     raise batch
                 yield batch
         finally:  # workers ignore the signal by which Python would end them at its exit
-            stop = getattr(batches, "_shutdown_workers", None)
-            if stop is not None:
-                stop()
+            if self._loader.num_workers:
+                batches._shutdown_workers()
+
+    def _next(self, batches: Any) -> Any:
+        try:
+            return next(batches)
+        except Exception as error:
+            dead = _dead(batches)
+            if not dead:
+                raise
+            ended = ", ".join(
+                f"process {worker.pid} with code {worker.exitcode}" for worker in dead
+            )
+            raise DataError(
+                f"Loader: every process that reads must stay alive, got the end of {ended}. Go on "
+                "with --resume, perhaps with fewer train.workers: a lack of memory kills them."
+            ) from error
 
 
 def fixed_batches(
@@ -202,6 +229,51 @@ def collate(examples: Sequence[tuple[Item, int]]) -> Batch:
         condition = Condition(*(None if f[0] is None else torch.stack(f) for f in fields))
     index = torch.tensor([row for _, row in examples])
     return Batch(torch.stack([item.x for item in items]), condition, index)
+
+
+class _Done:
+    """Stands for the event by which torch tells the processes that read to leave.
+
+    A process that was killed may have died with the lock of that event, for which torch would wait
+    without end. This asks for the lock only while all of them live, and kills them otherwise.
+    """
+
+    def __init__(self, batches: Any) -> None:
+        self._event, self._batches = batches._workers_done_event, batches
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        self._set = True
+        if _dead(self._batches, patience=0):
+            for worker in self._batches._workers:
+                worker.kill()
+        else:
+            self._event.set()
+
+
+def _dead(batches: Any, patience: float = 1.0) -> list[Any]:
+    """The processes that were to read and have failed; some seconds may pass until they have."""
+    workers = getattr(batches, "_workers", ())
+    if patience:
+        multiprocessing.connection.wait([worker.sentinel for worker in workers], patience)
+    return [worker for worker in workers if worker.exitcode]
+
+
+@contextmanager
+def _no_exception_out_of_nowhere() -> Iterator[None]:
+    """Keep torch from raising the death of a worker wherever the program happens to be.
+
+    Its handler of SIGCHLD would, in the middle of saving too. Without it torch finds the dead one
+    when it waits for data of it, within five seconds.
+    """
+    handled = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGCHLD) if handled else None
+    yield
+    if handled:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:

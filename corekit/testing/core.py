@@ -60,7 +60,7 @@ SPLIT = Conformance(
 )
 _STEP: list[Any] = ["squeeze", "actnorm", "householder", {"type": "coupling", "net": _CONV}]
 MULTISCALE = Conformance(
-    options=({"levels": 2, "of": _STEP, "net": _CONV}, {"levels": 1, "of": _STEP}),
+    options=({"levels": 1, "of": _STEP}, {"levels": 2, "of": _STEP, "net": _CONV}),
     given=[{"event_shape": (2, 4, 4), "context_shape": c} for c in (None, (3,))],
 )
 FLOW = Conformance(options=({"bijector": {"type": "repeat", "times": 2, "of": "linear"}},))

@@ -14,7 +14,7 @@ from torch import Tensor
 from corekit.checkpoint.folder import find, read, sha256, verify
 from corekit.checkpoint.load import weights_file
 from corekit.data.loading import Loader
-from corekit.errors import CheckpointError, DataError, UsageError
+from corekit.errors import CheckpointError, UsageError
 from corekit.interfaces.draws import Draws, seed_of
 from corekit.interfaces.initialization import starts_from_data
 from corekit.spec import load_spec
@@ -112,7 +112,6 @@ def run_errors(trainer: Trainer) -> Iterator[None]:
     """Say in one line what torch takes many for.
 
     Raises:
-        DataError: If a loading process died; with the last checkpoint.
         UsageError: If a step of several processes left parameters unused; with their names.
     """
     try:
@@ -120,14 +119,7 @@ def run_errors(trainer: Trainer) -> Iterator[None]:
     except RuntimeError as error:
         if "Expected to have finished reduction" in str(error):
             raise _unused(trainer, str(error)) from error
-        if "DataLoader worker" not in str(error):
-            raise
-        reason = str(error).splitlines()[0].rstrip(". ")
-        raise DataError(
-            f"Trainer: every process that reads must stay alive, got: {reason}. The last "
-            f"checkpoint is of step {max(trainer.saved_step, 0)}. Go on with --resume, perhaps "
-            "with fewer train.workers: a lack of memory kills them."
-        ) from error
+        raise
 
 
 def _unused(trainer: Trainer, words: str) -> UsageError:

@@ -49,6 +49,7 @@ def here(tmp_path, monkeypatch):
 # -- what is written ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_kind_passes_its_own_tests_untouched(packages):
     home, path = packages
     quick = ["-m", "not slow", "-o", "markers=slow", "--import-mode=importlib"]

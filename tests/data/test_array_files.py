@@ -95,6 +95,7 @@ def test_chunks_are_kept_within_the_bound(tmp_path):
     assert none._cached == 0
 
 
+@pytest.mark.slow
 def test_a_long_array_is_not_read_into_memory(tmp_path):
     path = tmp_path / "x.npy"
     np.lib.format.open_memmap(path, "w+", "float32", (40_000_000, 25))  # 4 GB, on disk none

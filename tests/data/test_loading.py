@@ -164,6 +164,37 @@ def test_a_bug_in_a_worker_ends_the_program():
     assert "ValueError: a bug" in done.stderr
 
 
+DYING = """
+import gc, multiprocessing.synchronize, os, signal, time
+import torch
+from corekit.data.loading import Loader
+from corekit.errors import DataError
+from corekit.interfaces.dataset import Item, Split
+
+class Dying(Split):
+    def __len__(self):
+        return 8
+    def get(self, index, rng):
+        time.sleep(0.2)
+        for it in gc.get_objects():
+            if type(it) is multiprocessing.synchronize.Event:
+                it._cond.acquire(False)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+try:
+    next(iter(Loader(Dying(), 2, seed=0, workers=2)))
+except DataError as error:
+    print(str(error).count("with code -9"))
+"""
+
+
+def test_a_worker_that_dies_with_a_lock_in_hand_holds_up_nobody():
+    done = subprocess.run(
+        [sys.executable, "-c", DYING], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+
+
 class Together(Split):
     """Squares, which can be read one by one or at once."""
 

@@ -57,6 +57,7 @@ def last(run):
     return run / "checkpoints" / "step-0000010"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["flow", "latent"])
 def test_each_process_keeps_a_share_of_weights_averages_and_memory(ranks, model):
     total = ranks[0][f"whole {model}"]
@@ -66,15 +67,18 @@ def test_each_process_keeps_a_share_of_weights_averages_and_memory(ranks, model)
         assert max(here) < 0.6 * total
 
 
+@pytest.mark.slow
 def test_the_whole_weights_are_given_back(ranks):
     assert [found["freed"] for found in ranks] == [0, 0]
 
 
+@pytest.mark.slow
 def test_large_bijectors_and_denoisers_gather_for_themselves(ranks):
     assert ranks[0]["units flow"] == ["FlowModel", *2 * ["AffineCoupling"]]
     assert ranks[0]["units latent"] == ["LatentModel", *2 * ["AffineCoupling"], "PointwiseNet"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gain", "latent"])
 def test_shares_of_the_batch_give_the_gradient_of_the_whole(ranks, tmp_path, model):
     expected = one_gradient(model, tmp_path / "one")
@@ -84,6 +88,7 @@ def test_shares_of_the_batch_give_the_gradient_of_the_whole(ranks, tmp_path, mod
             torch.testing.assert_close(gradient, expected[name], rtol=1e-6, atol=1e-6, msg=name)
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_are_averaged_once(ranks):
     for found in ranks:
         for name, gradient in found["gradient gain"].items():
@@ -91,6 +96,7 @@ def test_accumulated_gradients_are_averaged_once(ranks):
             torch.testing.assert_close(parts, gradient, rtol=1e-5, atol=1e-6, msg=name)
 
 
+@pytest.mark.slow
 def test_a_stopped_sharded_run_goes_on_bit_for_bit(ranks, folder):
     assert [found["reason"] for found in ranks] == 2 * ["preempted"]
     straight, stopped = (
@@ -102,6 +108,7 @@ def test_a_stopped_sharded_run_goes_on_bit_for_bit(ranks, folder):
     assert not same(dict(start), read(straight, "model"))
 
 
+@pytest.mark.slow
 def test_its_checkpoints_are_those_of_two_processes_with_whole_weights(ranks, folder):
     """Names, shapes and types are the same; the numbers differ by the order of sums alone."""
     run = "shares"  # from step 8 on, and in bf16
@@ -127,6 +134,7 @@ def leaves(tree, path=()):
         yield path, tree
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_where_two_with_shares_were(ranks, folder, tmp_path):
     source = folder / "flow" / "checkpoints" / "step-0000008"
     with pytest.warns(UserWarning, match="the run had 2 processes, now it has 1"):
@@ -136,12 +144,14 @@ def test_one_process_goes_on_where_two_with_shares_were(ranks, folder, tmp_path)
     assert trainer.step == 10
 
 
+@pytest.mark.slow
 def test_two_with_shares_go_on_where_two_with_whole_weights_were(ranks):
     for found in ranks:
         for shares, stored in zip(found["whole then shares"], found["whole"], strict=True):
             assert same(dict(shares), stored)
 
 
+@pytest.mark.slow
 def test_samples_of_a_sharded_run_are_those_of_its_checkpoint(ranks, folder):
     """The processes drew other numbers of samples than each other, from averaged weights."""
     assert [found["own flow"] for found in ranks] == [2, 3]
@@ -149,6 +159,7 @@ def test_samples_of_a_sharded_run_are_those_of_its_checkpoint(ranks, folder):
     assert torch.equal(drawn, generate(load(folder / "flow"), 100, seed=0))
 
 
+@pytest.mark.slow
 def test_held_out_losses_of_a_sharded_run_are_those_of_its_checkpoint(ranks, folder):
     spec = small("latent")
     logged = [r for r in RunFolder(folder / "latent").records() if r["split"] == "val"][-1]
@@ -158,6 +169,7 @@ def test_held_out_losses_of_a_sharded_run_are_those_of_its_checkpoint(ranks, fol
     assert {name: logged[name] for name in found.values} == found.values
 
 
+@pytest.mark.slow
 def test_entry_points_gather_the_weights(ranks):
     for found in ranks:
         for value, expected in found["entered"]:
@@ -165,11 +177,13 @@ def test_entry_points_gather_the_weights(ranks):
         assert found["here after entry"] == found["here flow"]["weights"]
 
 
+@pytest.mark.slow
 def test_an_entry_point_may_call_another(ranks):
     for found in ranks:
         torch.testing.assert_close(*found["turned"])
 
 
+@pytest.mark.slow
 def test_all_processes_have_the_buffers_of_the_first(ranks):
     """Running statistics are those of the rows of the first process, as with DDP."""
     first, second = (found["buffers"] for found in ranks)
@@ -180,6 +194,7 @@ def test_all_processes_have_the_buffers_of_the_first(ranks):
         assert torch.equal(first[name], second[name]), name
 
 
+@pytest.mark.slow
 def test_norms_of_shares_and_whole_gradients_are_one(ranks):
     """The norm that is clipped and logged is that of all numbers."""
     for found in ranks:
