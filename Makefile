@@ -27,7 +27,7 @@ $(STAMP): requirements-dev.txt pyproject.toml $(wildcard plugins/*/pyproject.tom
 demo: $(STAMP)  ## train a small model on shapes drawn here; prints the path of the picture last
 	@$(BIN)/corekit demo
 
-test: $(STAMP)  ## the fast suite: about a minute on two cores
+test: $(STAMP)  ## the fast suite: about three minutes on two cores
 	$(PYTEST) -m "not slow and not gpu"
 
 test-slow: $(STAMP)  ## the rest: tests marked slow, or gpu where there is one

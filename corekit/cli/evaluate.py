@@ -27,16 +27,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric", action="append", metavar="NAME", help="instead of the spec's metrics"
     )
+    parser.add_argument(
+        "--ood", metavar="DATA", help="also tell these from held-out data: a file, a spec or a run"
+    )
+    parser.add_argument(
+        "--ood-batch", type=int, default=1, metavar="M", help="examples judged together (default 1)"
+    )
+    parser.add_argument(
+        "--background", metavar="RUN", help="of --ood: a model of noisy or more general data"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; prints every figure with its unit and references, and writes them to a file."""
     from corekit.train.evaluation import evaluate
+    from corekit.train.invertibility import invertibility_line
 
+    _check(args)
     with sharing(args) as share:
         model, spec, folder = loaded_model(args)
         options = sampling_options(args, model) | {"share": share}
+        # First: what is wrong with the other data is told before the long work.
+        apart = _out_of_distribution(args, model, spec, share) if args.ood is not None else []
         result = evaluate(
             model,
             spec,
@@ -46,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             **options,
         )
+        result["figures"] += apart
     if not share.main:
         return 0
     result["checkpoint"] = str(folder)
@@ -62,8 +76,46 @@ def run(args: argparse.Namespace) -> int:
     print_table(("FIGURE", "VALUE", "UNIT", "REFERENCES AND PROTOCOL"), rows)
     for note in result["notes"]:
         print(note)
+    if result["invertibility"] is not None:
+        print(invertibility_line(result["invertibility"]))
     print(path)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from corekit.errors import UsageError
+
+    if args.ood_batch < 1:
+        raise UsageError(f"--ood-batch: must be at least 1, got {args.ood_batch}.")
+    if args.background is not None and args.ood is None:
+        raise UsageError("--background: must be given with --ood, the data to tell apart.")
+
+
+def _out_of_distribution(
+    args: argparse.Namespace, model: Any, spec: Any, share: Any
+) -> list[dict[str, Any]]:
+    """How well other data are told from held-out ones."""
+    from corekit.build import build_dataset
+    from corekit.checkpoint import load_model
+    from corekit.train.device import pick_device
+    from corekit.train.ood import other_data, tell_apart
+
+    background = None
+    if args.background is not None:
+        background = load_model(args.background, device=pick_device(args.device))[0]
+    figures = tell_apart(
+        model,
+        build_dataset(spec),
+        build_dataset(other_data(spec, args.ood)),
+        args.split,
+        args.seed,
+        batch=args.ood_batch,
+        background=background,
+        share=share,
+    )
+    for figure in figures:
+        figure["protocol"] = {**figure["protocol"], "data": args.ood}
+    return figures
 
 
 def _detail(figure: dict[str, Any]) -> str:

@@ -64,13 +64,18 @@ def _options(name: str, sets: list[str]) -> Spec:
 
     from corekit.errors import UsageError
     from corekit.spec import spec_class
+    from corekit.spec.dump import dump_value
+    from corekit.spec.merge import apply_set
+    from corekit.spec.yaml12 import parse
 
-    pairs = [text.partition("=") for text in sets]
-    bad = next((text for text, (_, equals, _) in zip(sets, pairs, strict=True) if not equals), None)
+    bad = next((text for text in sets if "=" not in text), None)
     if bad is not None:
         raise UsageError(f"--set: must be option=value, got {bad!r}.")
+    tree, _ = parse(dump_value({"type": name}), "--set")
+    for number, argument in enumerate(sets, start=1):
+        tree = apply_set(tree, argument, number) if tree is not None else None
     try:
-        return spec_class("importer", name)(**{key: value for key, _, value in pairs})
+        return spec_class("importer", name).model_validate(tree.plain() if tree else {})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise UsageError(f"--set: {problems}. See `corekit show {name}`.") from error

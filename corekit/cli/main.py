@@ -29,6 +29,7 @@ COMMANDS = {
     "sample": ("corekit.cli.sample", "draw samples from a trained model"),
     "reconstruct": ("corekit.cli.reconstruct", "encode and decode data with a trained model"),
     "interpolate": ("corekit.cli.interpolate", "walk between pairs of examples in latent space"),
+    "manipulate": ("corekit.cli.manipulate", "change attributes of examples in latent space"),
     "evaluate": ("corekit.cli.evaluate", "measure a trained model on held-out data"),
     "data": ("corekit.cli.data", "look into data files, and convert them"),
     "inspect": ("corekit.cli.inspect", "look into a checkpoint"),

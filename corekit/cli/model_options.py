@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from corekit.train.processes import Share
 
 
+WRITTEN = (".png", ".npy", ".json")
+"""The endings of what is written; one that is given is left out of the name."""
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Define RUN, `--device`, which weights, and what changes how samples are made."""
     parser.add_argument("run_path", metavar="RUN", help="a run folder or one of its checkpoints")
@@ -85,6 +89,8 @@ def _sampler(name: str | None, steps: int | None, model: Any) -> Any:
 def output_path(args: argparse.Namespace, folder: Path, name: str) -> Path:
     """Where results go: ``--out``, or the run's ``samples`` folder."""
     if args.out:
-        return Path(args.out).with_suffix("")
+        out = Path(args.out)
+        # Any other ending belongs to the name: v1.5 is no file of the sort "5".
+        return out.with_suffix("") if out.suffix in WRITTEN else out
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
     return run / "samples" / name

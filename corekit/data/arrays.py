@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from corekit.data.array_files import attributes, file_names, open_arrays
 from corekit.data.array_layout import (
     Layout,
@@ -34,6 +36,8 @@ class Arrays(TableDataset):
         labels: Name of the array of whole numbers that become `Condition.labels`.
         vector: Name of the array ``(N, C)`` that becomes `Condition.vector`.
         split: Name of the array that says of each row 0 (train), 1 (val) or 2 (test).
+        groups: Name of the array with the number of each row's group, where ``split`` says it of
+            groups 0, 1, …: of a person or an object, all of whose pictures belong together.
         layout: Where the channels of images are. "auto" takes 8-bit integers for images, whose
             channels are told from their number, and leaves other numbers as stored.
         value_range: What 8-bit levels 0 and 255 become; "auto" is [-1, 1] for 8-bit integers and
@@ -57,6 +61,7 @@ class Arrays(TableDataset):
         labels: str | None = None,
         vector: str | None = None,
         split: str | None = None,
+        groups: str | None = None,
         layout: Layout = "auto",
         value_range: ValueRange = "auto",
         bits: int = 8,
@@ -83,8 +88,10 @@ class Arrays(TableDataset):
         }
         if sum(r.nbytes for t in tables.values() for r in t[:3] if r is not None) <= cache_bytes:
             tables = {name: _kept(table) for name, table in tables.items()}
+        if groups is not None and split is None:
+            raise DataError(f"{where}: groups must be left out unless split is given.")
         if split is not None:
-            tables = _split_by(arrays, split, tables, where)
+            tables = _split_by(arrays, split, groups, tables, where)
         told = attributes(self.path)
         super().__init__(
             tables,
@@ -126,15 +133,37 @@ def _beside(
 
 
 def _split_by(
-    arrays: Mapping[str, Rows], name: str, tables: Mapping[str, Table], where: str
+    arrays: Mapping[str, Rows],
+    name: str,
+    groups: str | None,
+    tables: Mapping[str, Table],
+    where: str,
 ) -> dict[str, Table]:
-    if "all" not in tables or name not in arrays:
-        raise DataError(
-            f"{where}: split must name an array beside one array of data, got '{name}'. "
-            f"Found: {listing(arrays)}."
-        )
+    for option, array in (("split", name), ("groups", groups)):
+        if array is not None and ("all" not in tables or array not in arrays):
+            raise DataError(
+                f"{where}: {option} must name an array beside one array of data, got '{array}'. "
+                f"Found: {listing(arrays)}."
+            )
     table = tables["all"]
-    found = rows_of_splits(arrays[name], len(table.x))
+    marks, total = arrays[name], len(table.x)
+    found = rows_of_splits(marks, total if groups is None else len(marks))
+    if groups is not None:
+        group_of = _groups(arrays[groups], total, len(marks))
+        found = {part: np.flatnonzero(np.isin(group_of, of)) for part, of in found.items()}
+        found = {part: rows for part, rows in found.items() if len(rows)}
     if "train" not in found:
         raise DataError(f"{where}: '{name}' must say 0 (train) of some row, got none.")
     return {part: table._replace(rows=rows) for part, rows in found.items()}
+
+
+def _groups(numbers: Rows, total: int, groups: int) -> np.ndarray:
+    """The group of each row."""
+    values = numbers.array()
+    fits = values.shape == (total,) and values.dtype.kind in "iu"
+    if not fits or (total and not 0 <= values.min() <= values.max() < groups):
+        raise DataError(
+            f"{numbers.where}: must say of each of {total} rows its group, 0 ... {groups - 1}, "
+            f"got {values.dtype} {values.shape}."
+        )
+    return values

@@ -1,6 +1,8 @@
 """Activation normalisation: a shift and a scale per channel that start from data."""
 
+import math
 import warnings
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +21,10 @@ class ActNorm(Bijector):
         \log|\det \partial z / \partial x| = N \sum_c \ell_c
 
     with N positions per channel (pixels; 1 for a vector). `initialize` sets b to minus the mean and
-    l to minus the logarithm of the standard deviation of the whole init set, in float64, so that
-    the channels of z have mean 0 and variance 1. It does so once: that it has happened is a buffer,
-    which a state dict keeps. Before it, the layer is the identity in both directions; no batch
-    that is trained on, evaluated or sampled sets anything.
+    l to the logarithm of ``scale / (sd + eps)`` of the whole init set, in float64, so that
+    the channels of z have mean 0 and standard deviation ``scale``. It does so once: that it has
+    happened is a buffer, which a state dict keeps. Before it, the layer is the identity in both
+    directions; no batch that is trained on, evaluated or sampled sets anything.
 
     A channel that is constant in the init set (one value is constant too) has no scale of its own:
     it keeps scale 1, is only centred, and a warning names it.
@@ -31,13 +33,15 @@ class ActNorm(Bijector):
         event_shape: Shape of x without the batch; the first axis is that of features or channels.
         context_shape: Not used: the map has no context.
         unbiased: Whether the variance is divided by n - 1 instead of n.
+        scale: Standard deviation of z after `initialize`.
+        eps: Added to the standard deviation of x there.
         floor: A channel with a smaller standard deviation counts as constant.
 
     Shape: x, z ``(B, C, ...)``; logdet ``(B,)``, nats.
 
     Raises:
         ShapeError: If the event has no axis.
-        UsageError: If the floor is not positive, or the init set is empty or not finite.
+        UsageError: If floor or scale are not positive, or the init set is empty or not finite.
 
     Source: Kingma and Dhariwal, Glow, NeurIPS 2018, section 3.1, https://arxiv.org/abs/1807.03039.
 
@@ -56,31 +60,42 @@ class ActNorm(Bijector):
         context_shape: Shape | None = None,
         *,
         unbiased: bool = False,
+        scale: float = 1.0,
+        eps: float = 0.0,
         floor: float = 1e-6,
     ) -> None:
         super().__init__()
         check_features("ActNorm", event_shape)
-        if not floor > 0:
-            raise UsageError(f"ActNorm: floor must be positive, got {floor}.")
+        if not min(floor, scale) > 0 or eps < 0:
+            raise UsageError(
+                "ActNorm: floor and scale must be positive and eps at least 0, got "
+                f"{floor}, {scale} and {eps}."
+            )
         self.event_shape, self.unbiased, self.floor = tuple(event_shape), unbiased, floor
+        self.scale, self.eps = scale, eps
         self.shift = nn.Parameter(torch.zeros(per_channel(event_shape)))
         self.log_scale = nn.Parameter(torch.zeros(per_channel(event_shape)))
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Let z have mean 0 and variance 1 over the init set, once; returns z."""
+        """Let z have mean 0 and deviation ``scale`` over the init set, once; returns z."""
         self._check("x", x, self.event_shape, context)
-        if not self.initialised:
-            mean, log_std = self._statistics(x)
-            self._set(-mean, -log_std)
+        self.start(lambda: x.split(INIT_ROWS))
         return super().initialize(x, context)
 
+    def start(self, parts: Callable[[], Iterable[Tensor]]) -> None:
+        """The same from an init set that is computed in parts, twice, and never in memory whole."""
+        if not self.initialised:
+            mean, log_std = self._statistics(parts)
+            self._set(-mean, math.log(self.scale) - log_std)
+
     def initialize_inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Where the layer runs backwards: let x have mean 0 and variance 1; returns x."""
+        """Where the layer runs backwards: let x have mean 0 and that deviation; returns x."""
         self._check("z", z, self.latent_shape, context)
         if not self.initialised:
-            mean, log_std = self._statistics(z)
-            self._set(mean * (-log_std).exp(), log_std)
+            mean, log_std = self._statistics(lambda: z.split(INIT_ROWS))
+            log_scale = log_std - math.log(self.scale)
+            self._set(mean * (-log_scale).exp(), log_scale)
         return self._in_parts(self.inverse, z, context)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -100,18 +115,19 @@ class ActNorm(Bijector):
         self.initialised.fill_(True)
 
     @torch.no_grad()
-    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _statistics(self, parts: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of each channel, float64; log 1 where it is constant."""
-        others = [axis for axis in range(x.ndim) if axis != 1]
-        count = x.numel() // max(x.shape[1], 1)
+        count, total = 0, torch.zeros(())
+        for part in parts():
+            count += part.numel() // max(part.shape[1], 1)
+            total = total.to(part.device) + _per_channel(part.double()).sum(1)
         if not count:
             raise UsageError("ActNorm: the init set must have at least one row, got none.")
-        parts = x.split(INIT_ROWS)
-        mean = sum((part.double().sum(others) for part in parts), torch.zeros(()).to(x.device))
-        mean = mean / count
-        center = mean.reshape(-1, *(1,) * (x.ndim - 2))
-        squares = torch.stack([(p.double() - center).square().sum(others) for p in parts]).sum(0)
-        std = (squares / max(count - int(self.unbiased), 1)).sqrt()
+        mean = total / count
+        squares = [
+            (_per_channel(part.double()) - mean[:, None]).square().sum(1) for part in parts()
+        ]
+        std = (torch.stack(squares).sum(0) / max(count - int(self.unbiased), 1)).sqrt()
         if not bool(std.isfinite().all()):
             raise UsageError(
                 "ActNorm: the init set must be finite, got NaN or infinity in channels "
@@ -125,7 +141,12 @@ class ActNorm(Bijector):
                 "more examples, or noise on the data.",
                 stacklevel=2,
             )
-        return mean, torch.where(constant, 1.0, std).log()
+        return mean, torch.where(constant, self.scale, std + self.eps).log()
+
+
+def _per_channel(x: Tensor) -> Tensor:
+    """``(B, C, ...)`` as ``(C, n)``."""
+    return x.transpose(0, 1).flatten(1)
 
 
 def _numbers(channels: Tensor) -> str:

@@ -1,6 +1,7 @@
 """Sampling a flow that ends in mixtures by their components, without inverting them."""
 
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,29 @@ from corekit.flows.compose import Chain
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.density import Density
 from corekit.interfaces.draws import Draws
+
+SampleBy = Literal["inversion", "components"]
+
+
+def check_components(bijector: Bijector, base: Density) -> None:
+    """Refuse a flow that `by_components` cannot sample.
+
+    Raises:
+        UsageError: If the last member has no ``ancestral``, or the base makes it no mixture.
+    """
+    *_, last = _members(bijector)
+    wanted = getattr(getattr(last, "univariate", None), "base", None)
+    if getattr(last, "ancestral", None) is None or wanted is None:
+        raise UsageError(
+            "components: the flow must end in an autoregressive layer of mixtures, got "
+            f"{type(last).__name__}. Leave `components` out (sample_by: inversion): it is then "
+            "inverted."
+        )
+    if type(base).__name__ != wanted:
+        raise UsageError(
+            f"components: the base must be {wanted}, got {type(base).__name__}. With another base "
+            "the layer is no mixture: leave `components` out (sample_by: inversion)."
+        )
 
 
 @torch.no_grad()
@@ -29,22 +53,12 @@ def by_components(
     Raises:
         UsageError: If the last member has no such method, or the base is another.
     """
+    check_components(bijector, base)
+    last: Any
     *before, last = _members(bijector)
-    ancestral = getattr(last, "ancestral", None)
-    wanted = getattr(getattr(last, "univariate", None), "base", None)
-    if ancestral is None or wanted is None:
-        raise UsageError(
-            "components: the flow must end in an autoregressive layer of mixtures, got "
-            f"{type(last).__name__}. Leave `components` out: it is then inverted."
-        )
-    if type(base).__name__ != wanted:
-        raise UsageError(
-            f"components: the base must be {wanted}, got {type(base).__name__}. With another base "
-            "the layer is no mixture: leave `components` out."
-        )
     state = next((t for t in last.state_dict().values() if t.is_floating_point()), torch.zeros(()))
     like = torch.empty(n, *last.event_shape, dtype=state.dtype, device=state.device)
-    x: Tensor = ancestral(like, _given(last, context), draws, temperature)
+    x: Tensor = last.ancestral(like, _given(last, context), draws, temperature)
     for member in reversed(before):
         x, _ = member.inverse(x, _given(member, context))
     return x

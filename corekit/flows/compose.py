@@ -53,7 +53,7 @@ class Chain(Bijector):
         (torch.Size([4, 3]), torch.Size([4]), 1)
     """
 
-    recompute = False  # see corekit.nn.recompute
+    recompute: bool | None = False  # see corekit.nn.recompute
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Coupling layers: one part of an event is moved, given the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -9,6 +9,7 @@ from corekit.errors import ShapeError
 from corekit.flows.affine import Affine
 from corekit.flows.partition import Split, partition
 from corekit.interfaces.bijector import Bijector
+from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.network import Network
 from corekit.interfaces.univariate import Univariate
 from corekit.nn.convnet import ConvNet
@@ -31,8 +32,9 @@ class Coupling(Bijector):
         context_shape: Shape of the context of the network, or None.
         univariate: The map of one number; affine unless given.
         net: Factory of the network, ``in_shape`` that of the kept part, ``out_shape``
-            ``(P, *moved)``; a perceptron, or for images convolutions, unless given.
-        split: Which part is kept (`partition`).
+            ``(P, *moved)``; a perceptron, or for images convolutions, unless given. If it leaves
+            the context aside, so does the layer.
+        split: Which part is kept (`partition`): a word, or a list of features or channels.
         swap: Exchange the parts; alternate it along a chain.
 
     Shape: x, z ``(B, *event_shape)``; logdet ``(B,)``, nats.
@@ -58,12 +60,11 @@ class Coupling(Bijector):
         *,
         univariate: Univariate | None = None,
         net: NetworkFactory | None = None,
-        split: Split = "halves",
+        split: Split | Sequence[int] = "halves",
         swap: bool = False,
     ) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
-        self.context_shape = None if context_shape is None else tuple(context_shape)
         self.univariate = univariate = Affine() if univariate is None else univariate
         if univariate.domain is not univariate.codomain:
             raise ShapeError(
@@ -77,8 +78,22 @@ class Coupling(Bijector):
         out_shape = (univariate.parameters, *self.parts.moved_shape)
         net = net or (ConvNet if len(self.event_shape) == 3 else Mlp)
         self.net = net(
-            in_shape=self.parts.kept_shape, out_shape=out_shape, context_shape=self.context_shape
+            in_shape=self.parts.kept_shape, out_shape=out_shape, context_shape=context_shape
         )
+        self.context_shape = self.net.context_shape
+
+    @hands_on
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The network starts from the kept part."""
+        self._check("x", x, self.event_shape, context)
+        self.net.initialize(self.parts.split(x)[0], context)
+        return super().initialize(x, context)
+
+    def initialize_inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """The same: the kept part of z is that of x."""
+        self._check("z", z, self.event_shape, context)
+        self.net.initialize(self.parts.split(z)[0], context)
+        return self._in_parts(self.inverse, z, context)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         kept, moved = self.parts.split(x)

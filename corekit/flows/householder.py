@@ -5,12 +5,10 @@ from torch import Tensor, nn
 
 from corekit.data_spec import Shape
 from corekit.errors import UsageError
-from corekit.flows.mixing import check_features, mixed
-from corekit.interfaces.bijector import Bijector, logdet_dtype, no_logdet
-from corekit.interfaces.frozen import Derived
+from corekit.flows.mixing import Mixing, check_features
 
 
-class Householder(Derived, Bijector):
+class Householder(Mixing):
     r"""A product of K reflections of the features or of the channels: it keeps lengths and volumes.
 
     .. math:: z = H_1 H_2 \cdots H_K x, \qquad H_k = I - 2 \frac{v_k v_k^T}{v_k^T v_k}
@@ -47,22 +45,15 @@ class Householder(Derived, Bijector):
         features = event_shape[0]
         self.vectors = nn.Parameter(torch.randn(reflections or features, features))
 
-    def matrix(self) -> Tensor:
-        """Q = H_1 … H_K, in the dtype of the parameters."""
-        return self._product(self.vectors.dtype)
+    def _matrix(self, dtype: torch.dtype) -> Tensor:
+        unit = nn.functional.normalize(self.vectors.to(dtype), dim=1)
+        q = torch.eye(unit.shape[1], dtype=dtype, device=unit.device)
+        for v in unit:
+            q = q - 2 * torch.outer(q @ v, v)
+        return q
 
-    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return mixed(x, self._product(logdet_dtype(x)).to(x.dtype)), no_logdet(x)
+    def _inverse_matrix(self, dtype: torch.dtype) -> Tensor:
+        return self._matrix(dtype).mT
 
-    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return mixed(z, self._product(logdet_dtype(z)).mT.to(z.dtype)), no_logdet(z)
-
-    def _product(self, dtype: torch.dtype) -> Tensor:
-        def product() -> Tensor:
-            unit = nn.functional.normalize(self.vectors.to(dtype), dim=1)
-            q = torch.eye(unit.shape[1], dtype=dtype, device=unit.device)
-            for v in unit:
-                q = q - 2 * torch.outer(q @ v, v)
-            return q
-
-        return self.derived(f"product in {dtype}", product, self.vectors)
+    def _log_abs_det(self, dtype: torch.dtype) -> Tensor:
+        return torch.zeros((), dtype=dtype, device=self.vectors.device)

@@ -7,14 +7,12 @@ from torch import Tensor, nn
 
 from corekit.data_spec import Shape
 from corekit.errors import ShapeError, UsageError
-from corekit.flows.mixing import check_features, mixed, per_channel, positions
-from corekit.interfaces.bijector import Bijector, logdet_dtype
-from corekit.interfaces.frozen import Derived
+from corekit.flows.mixing import Mixing, check_features, per_channel
 
 Start = Literal["rotation", "identity"]
 
 
-class LuLinear(Derived, Bijector):
+class LuLinear(Mixing):
     r"""An invertible matrix P L U and a shift, over features or over the channels of an image.
 
     .. math:: z = P L U x + b, \qquad U_{ii} = s_i e^{d_i}, \qquad
@@ -108,55 +106,28 @@ class LuLinear(Derived, Bijector):
                 raise UsageError("LuLinear: a bias can be set only of a layer that has one.")
             self.bias.copy_(bias.reshape(self.bias.shape))
 
-    def matrix(self) -> Tensor:
-        """W = P L U, in the dtype of the parameters."""
-        return self._weight(self.log_diagonal.dtype)
+    def _matrix(self, dtype: torch.dtype) -> Tensor:
+        lower, upper = self._factors(dtype)
+        # Row p_i of W is row i of L U.
+        return torch.empty_like(lower).index_copy(0, self.permutation, lower @ upper)
 
-    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        z = mixed(x, self._weight(logdet_dtype(x)).to(x.dtype))
-        return z if self.bias is None else z + self.bias, self._log_det(x)
+    def _inverse_matrix(self, dtype: torch.dtype) -> Tensor:
+        """Two triangular solves of D columns, where the batch has more."""
+        lower, upper = self._factors(dtype)
+        one = torch.eye(self.features, dtype=dtype, device=lower.device)
+        half = torch.linalg.solve_triangular(
+            lower, one[self.permutation], upper=False, unitriangular=True
+        )
+        return torch.linalg.solve_triangular(upper, half, upper=True)
 
-    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        y = z if self.bias is None else z - self.bias
-        return mixed(y, self._inverse_weight(logdet_dtype(z)).to(z.dtype)), -self._log_det(z)
-
-    def _log_det(self, x: Tensor) -> Tensor:
-        total: Tensor = self.log_diagonal.to(logdet_dtype(x)).sum() * positions(self.event_shape)
-        return total.expand(x.shape[0])
-
-    def _weight(self, dtype: torch.dtype) -> Tensor:
-        def product() -> Tensor:
-            lower, upper = self._factors(dtype)
-            # Row p_i of W is row i of L U.
-            return torch.empty_like(lower).index_copy(0, self.permutation, lower @ upper)
-
-        return self.derived(f"weight in {dtype}", product, *self._of())
-
-    def _inverse_weight(self, dtype: torch.dtype) -> Tensor:
-        """W^-1 by two triangular solves: D columns, where the batch has more."""
-
-        def solved() -> Tensor:
-            lower, upper = self._factors(dtype)
-            one = torch.eye(self.features, dtype=dtype, device=lower.device)
-            half = torch.linalg.solve_triangular(
-                lower, one[self.permutation], upper=False, unitriangular=True
-            )
-            return torch.linalg.solve_triangular(upper, half, upper=True)
-
-        return self.derived(f"inverse in {dtype}", solved, *self._of())
+    def _log_abs_det(self, dtype: torch.dtype) -> Tensor:
+        return self.log_diagonal.to(dtype).sum()
 
     def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """L and U, never in half precision."""
-
-        def factors() -> tuple[Tensor, Tensor]:
-            size, flat = self.features, self.lower.new_zeros(self.features**2, dtype=dtype)
-            lower = flat.index_copy(0, self.below, self.lower.to(dtype)).reshape(size, size)
-            upper = flat.index_copy(0, self.above, self.upper.to(dtype)).reshape(size, size)
-            diagonal = self.sign.to(dtype) * self.log_diagonal.to(dtype).exp()
-            one = torch.eye(size, dtype=dtype, device=flat.device)
-            return lower + one, upper + diagonal.diag()
-
-        return self.derived(f"factors in {dtype}", factors, *self._of())
-
-    def _of(self) -> tuple[Tensor, ...]:
-        return self.lower, self.upper, self.log_diagonal, self.permutation, self.sign
+        """L and U."""
+        size, flat = self.features, self.lower.new_zeros(self.features**2, dtype=dtype)
+        lower = flat.index_copy(0, self.below, self.lower.to(dtype)).reshape(size, size)
+        upper = flat.index_copy(0, self.above, self.upper.to(dtype)).reshape(size, size)
+        diagonal = self.sign.to(dtype) * self.log_diagonal.to(dtype).exp()
+        one = torch.eye(size, dtype=dtype, device=flat.device)
+        return lower + one, upper + diagonal.diag()

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from corekit.data_spec import Shape, Support
 from corekit.errors import ShapeError, UsageError
+from corekit.flows.affine import bounded
 from corekit.flows.compose import Chain, Factory, make
 from corekit.flows.coupling import NetworkFactory
 from corekit.flows.partition import Halves
 from corekit.flows.squeeze import Flatten
 from corekit.interfaces.bijector import Bijector, logdet_dtype
 from corekit.interfaces.initialization import hands_on
+from corekit.interfaces.network import Network
 from corekit.nn.convnet import ConvNet
 from corekit.nn.mlp import Mlp
 
@@ -74,15 +76,15 @@ class Split(Bijector):
             )
         if max_log_scale is not None and not max_log_scale > 0:
             raise UsageError(f"Split: max_log_scale must be positive, got {max_log_scale}.")
-        self.context_shape = None if context_shape is None else tuple(context_shape)
         self.max_log_scale = max_log_scale
         self.parts = Halves(self.event_shape)
         kept_shape, self.leaving = self.parts.kept_shape, self.parts.moved_shape
         net = net or (ConvNet if len(self.event_shape) == 3 else Mlp)
         self.net = net(
-            in_shape=kept_shape, out_shape=(2, *self.leaving), context_shape=self.context_shape
+            in_shape=kept_shape, out_shape=(2, *self.leaving), context_shape=context_shape
         )
-        self.of = of = make(of or Flatten, kept_shape, self.context_shape)
+        self.of = of = make(of or Flatten, kept_shape, context_shape)
+        self.context_shape = self.net.context_shape or of.context_shape
         if of.domain is not Support.REAL or of.codomain is not Support.REAL:
             raise ShapeError(
                 f"Split: what follows must map real numbers to real numbers, got "
@@ -100,24 +102,26 @@ class Split(Bijector):
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The rest of the flow starts from the half that goes on."""
         self._check("x", x, self.event_shape, context)
+        self.net.initialize(self.parts.split(x)[0], _given(self.net, context))
         left = self._in_parts(self._leave, x, context)
-        rest = self.of.initialize(self.parts.split(x)[0], self._given(context))
+        rest = self.of.initialize(self.parts.split(x)[0], _given(self.of, context))
         return torch.cat((left, rest.flatten(1)), dim=1)
 
     def initialize_inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """The rest of the flow starts from its latents."""
+        """The rest of the flow starts from its latents, the network from what it makes of them."""
         self._check("z", z, self.latent_shape, context)
-        self.of.initialize_inverse(self._divided(z)[1], self._given(context))
+        kept = self.of.initialize_inverse(self._divided(z)[1], _given(self.of, context))
+        self.net.initialize(kept, _given(self.net, context))
         return self._in_parts(self.inverse, z, context)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         left, logdet = self._leave(x, context)
-        rest, rest_logdet = self.of(self.parts.split(x)[0], self._given(context))
+        rest, rest_logdet = self.of(self.parts.split(x)[0], _given(self.of, context))
         return torch.cat((left, rest.flatten(1)), dim=1), logdet + rest_logdet
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         left, rest = self._divided(z)
-        kept, rest_logdet = self.of.inverse(rest, self._given(context))
+        kept, rest_logdet = self.of.inverse(rest, _given(self.of, context))
         mean, log_std = self._mean_and_log_std(kept, context)
         moved = torch.addcmul(mean, left, log_std.exp().to(z.dtype))
         return self.parts.join(kept, moved), rest_logdet + log_std.flatten(1).sum(1)
@@ -136,12 +140,14 @@ class Split(Bijector):
         return left.reshape(rows, *self.leaving), rest.reshape(rows, *self.of.latent_shape)
 
     def _mean_and_log_std(self, kept: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        mean, raw = self.net(kept, context).unbind(1)
+        mean, raw = self.net(kept, _given(self.net, context)).unbind(1)
         raw, bound = raw.to(logdet_dtype(kept)), self.max_log_scale
-        return mean, raw if bound is None else bound * torch.tanh(raw / bound)
+        return mean, bounded(raw, bound)
 
-    def _given(self, context: Tensor | None) -> Tensor | None:
-        return None if self.of.context_shape is None else context
+
+def _given(part: Bijector | Network, context: Tensor | None) -> Tensor | None:
+    """What a part takes of a context."""
+    return None if part.context_shape is None else context
 
 
 class MultiScale(Chain):
@@ -157,6 +163,7 @@ class MultiScale(Chain):
         of: The layers of one level: factories; each is built anew at every level.
         net: Factory of the networks of the splits; a perceptron or convolutions unless given.
         max_log_scale: Of the splits.
+        top: One more layer behind those of the deepest level, or None.
 
     Shape: x ``(B, *event_shape)``, z ``(B, D)``; logdet ``(B,)``, nats.
 
@@ -173,6 +180,7 @@ class MultiScale(Chain):
         of: Factory | Sequence[Factory],
         net: NetworkFactory | None = None,
         max_log_scale: float | None = 7.0,
+        top: Factory | None = None,
     ) -> None:
         layers = [of] if callable(of) else list(of)
         if levels < 1:
@@ -182,11 +190,11 @@ class MultiScale(Chain):
                 "MultiScale: of must be factories (a class or a function of shapes), got a built "
                 "Bijector. Each level has another shape."
             )
-        end: Factory = Flatten
+        end: list[Factory] = [*([] if top is None else [top]), Flatten]
         for _ in range(levels - 1):
-            rest = partial(Chain, of=[*layers, end])
-            end = partial(Split, of=rest, net=net, max_log_scale=max_log_scale)
-        super().__init__(event_shape, context_shape, of=[*layers, end])
+            rest = partial(Chain, of=[*layers, *end])
+            end = [partial(Split, of=rest, net=net, max_log_scale=max_log_scale)]
+        super().__init__(event_shape, context_shape, of=[*layers, *end])
 
 
 def level_shapes(bijector: Bijector) -> tuple[Shape, ...]:

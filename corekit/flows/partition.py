@@ -1,6 +1,7 @@
 """Which elements of an event a coupling keeps, and which it moves."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -13,7 +14,9 @@ Split = Literal["halves", "interleaved", "checkerboard", "rows", "columns"]
 SPLITS: tuple[Split, ...] = ("halves", "interleaved", "checkerboard", "rows", "columns")
 
 
-def partition(event_shape: Shape, split: Split, *, swap: bool) -> "Halves | Interleaved | Masked":
+def partition(
+    event_shape: Shape, split: Split | Sequence[int], *, swap: bool
+) -> "Halves | Interleaved | Masked | Chosen":
     """How an event is divided.
 
     ============  ======================================  ========================================
@@ -21,6 +24,7 @@ def partition(event_shape: Shape, split: Split, *, swap: bool) -> "Halves | Inte
     ============  ======================================  ========================================
     halves        the first ceil(D / 2) features          vectors, channels of images
     interleaved   features 0, 2, 4, …                     vectors, channels of images
+    a list        the features that it names              vectors, channels of images
     checkerboard  pixels whose row + column is even       images ``(C, H, W)``
     rows          the upper ceil(H / 2) rows              images; a poor choice, for comparison
     columns       the left ceil(W / 2) columns            images; a poor choice, for comparison
@@ -35,8 +39,13 @@ def partition(event_shape: Shape, split: Split, *, swap: bool) -> "Halves | Inte
         UsageError: If there is no such split.
         ShapeError: If it does not divide an event of this shape.
     """
+    if not isinstance(split, str):
+        return Chosen(event_shape, split, swap=swap)
     if split not in SPLITS:
-        raise UsageError(f"coupling: split must be one of {', '.join(SPLITS)}, got {split!r}.")
+        raise UsageError(
+            f"coupling: split must be a list of features or one of {', '.join(SPLITS)}, got "
+            f"{split!r}."
+        )
     if split in ("halves", "interleaved"):
         if not event_shape or event_shape[0] < 2:
             raise ShapeError(
@@ -85,6 +94,42 @@ class Interleaved(Halves):
         a, b = (moved, kept) if self.swap else (kept, moved)
         pairs = torch.stack((a[:, : b.shape[1]], b), dim=2).flatten(1, 2)
         return pairs if a.shape[1] == b.shape[1] else torch.cat((pairs, a[:, -1:]), dim=1)
+
+
+class Chosen(nn.Module):
+    """The features or channels that a list names, and the others in their order."""
+
+    kept: Tensor
+    moved: Tensor
+    back: Tensor
+
+    def __init__(self, event_shape: Shape, kept: Sequence[int], *, swap: bool = False) -> None:
+        super().__init__()
+        features, rest = event_shape[0] if event_shape else 0, tuple(event_shape[1:])
+        others = [i for i in range(features) if i not in kept]
+        if not kept or not others or sorted((*kept, *others)) != list(range(features)):
+            raise ShapeError(
+                "coupling: a list of what is kept must name some, not all, of the features or "
+                f"channels, each once, got {list(kept)} for the event shape {tuple(event_shape)}."
+            )
+        stay, move = (others, list(kept)) if swap else (list(kept), others)
+        self.kept_shape, self.moved_shape = (len(stay), *rest), (len(move), *rest)
+        both = stay + move
+        back = sorted(range(features), key=both.__getitem__)
+        for name, index in (("kept", stay), ("moved", move), ("back", back)):
+            self.register_buffer(name, torch.tensor(index), persistent=False)
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(kept, moved)."""
+        return x.index_select(1, self.kept), x.index_select(1, self.moved)
+
+    def join(self, kept: Tensor, moved: Tensor) -> Tensor:
+        """The event of two parts."""
+        return torch.cat((kept, moved), dim=1).index_select(1, self.back)
+
+    def total(self, log_slope: Tensor) -> Tensor:
+        """The sum over what moved, ``(B,)``."""
+        return log_slope.flatten(1).sum(1)
 
 
 class Masked(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from corekit.data_spec import Shape
 from corekit.errors import ShapeError, UsageError
-from corekit.flows.ancestral import by_components
+from corekit.flows.ancestral import SampleBy, by_components, check_components
 from corekit.flows.compose import Factory, make
 from corekit.flows.matching import HasVelocity, TrainBy, matching_loss
 from corekit.interfaces.bijector import Bijector
@@ -96,11 +96,13 @@ class FlowPrior(Prior):
         condition: Shapes of the condition; its ``vector`` becomes the context of the bijector, and
             the whole is offered to the base, which may take it or not.
         bijector: Factory of f, data to latent.
+        classes: If given, the context begins with the one-hot class of the condition's ``labels``,
+            0 to classes - 1; the null label -1 is all zeros.
         base: Factory of the base density, standard normal unless given.
         train_by: likelihood, or flow_matching for a bijector with a velocity (`matching_loss`).
-
-    ``sample(..., components=True)`` draws from the mixtures that the flow ends in, where it does,
-    instead of inverting them: see `corekit.flows.ancestral`.
+        sample_by: inversion, or components: draw from the mixtures that the flow ends in, where it
+            does, instead of inverting them (`corekit.flows.ancestral`). ``sample(components=...)``
+            overrules it.
 
     Shape: x ``(B, *event_shape)``; log_prob ``(B,)``, nats.
     Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, ICML 2015,
@@ -114,11 +116,17 @@ class FlowPrior(Prior):
         *,
         bijector: "Factory | Bijector",
         base: Callable[..., Density] | None = None,
+        classes: int | None = None,
         train_by: TrainBy = "likelihood",
+        sample_by: SampleBy = "inversion",
     ) -> None:
         super().__init__()
-        self.event_shape = tuple(event_shape)
-        context_shape = (condition or {}).get("vector")
+        self.event_shape, self.classes = tuple(event_shape), classes
+        vector = (condition or {}).get("vector")
+        context_shape = vector
+        if classes is not None:
+            _check_classes(classes, condition or {})
+            context_shape = (classes + math.prod(vector or (0,)),)
         self.bijector = make(bijector, self.event_shape, context_shape)
         self.base = (base or StandardNormal)(
             event_shape=self.bijector.latent_shape, condition=condition
@@ -133,12 +141,17 @@ class FlowPrior(Prior):
                 "FlowPrior: train_by 'flow_matching' must have a bijector with a velocity "
                 f"(realnvp.continuous), got {type(self.bijector).__name__}."
             )
-        self.train_by = train_by
+        if sample_by == "components":
+            check_components(self.bijector, self.base)
+        self.train_by, self.sample_by = train_by, sample_by
         self.support = self.bijector.domain
         self.kind = self.base.kind | self.bijector.logdet_kind
-        context_shape = self.bijector.context_shape
-        own = {} if context_shape is None else {"vector": context_shape}
-        self.condition_shapes = {**self.base.condition_shapes, **own}
+        self._vector = vector is not None and self.bijector.context_shape is not None
+        self.condition_shapes = dict(self.base.condition_shapes)
+        if self._vector and vector is not None:
+            self.condition_shapes["vector"] = tuple(vector)
+        if classes is not None and self.bijector.context_shape is not None:
+            self.condition_shapes["labels"] = ()
 
     @hands_on
     def initialize(self, x: Tensor, condition: Condition | None = None) -> None:
@@ -169,10 +182,15 @@ class FlowPrior(Prior):
         temperature: float,
         draws: Draws,
         *,
-        components: bool = False,
+        components: bool | None = None,
         **options: Any,
     ) -> Tensor:
-        if components:
+        if self.sample_by == "components" if components is None else components:
+            if options.get("truncate") is not None:
+                raise UsageError(
+                    "FlowPrior: truncate must not be given where samples are drawn by components, "
+                    f"got {options['truncate']}: no base is drawn. Invert (components=False)."
+                )
             context = self._context(condition)
             return by_components(self.bijector, self.base, n, context, temperature, draws)
         given = self._of_base(condition)
@@ -187,9 +205,36 @@ class FlowPrior(Prior):
 
     def _context(self, condition: Condition | None) -> Tensor | None:
         """What the bijector takes of a condition."""
-        takes = self.bijector.context_shape is not None
-        return condition.vector if condition is not None and takes else None
+        if self.bijector.context_shape is None or condition is None:
+            return None
+        if self.classes is None or condition.labels is None:
+            return condition.vector
+        parameter = next(self.bijector.parameters(), torch.zeros(()))
+        given = _one_hot(condition.labels, self.classes).to(parameter.dtype)
+        if not self._vector:
+            return given
+        vector = Condition.vector_of(condition, "FlowPrior").flatten(1)
+        return torch.cat((given, vector.to(given.dtype)), dim=1)
 
     def _of_base(self, condition: Condition | None) -> Condition | None:
         """What the base takes of it."""
         return condition if self.base.condition_shapes else None
+
+
+def _check_classes(classes: int, condition: Mapping[str, Shape]) -> None:
+    if classes < 1 or "labels" not in condition:
+        raise UsageError(
+            f"FlowPrior: classes must be at least 1, of data with labels, got {classes} and the "
+            f"conditions {', '.join(condition) or 'none'}. Let the data hand on labels."
+        )
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    """``(B, classes)``; the null label -1 gives zeros."""
+    if labels.device.type == "cpu" and bool(((labels < -1) | (labels >= classes)).any()):
+        raise UsageError(
+            f"FlowPrior: labels must lie in 0 to {classes - 1}, or be -1 for none, got "
+            f"{int(labels.min())} to {int(labels.max())}. Set classes to their number."
+        )
+    each = torch.arange(classes, device=labels.device)
+    return labels[:, None] == each

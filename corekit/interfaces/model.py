@@ -120,7 +120,14 @@ class GenerativeModel(Freezable, ABC):
         """The most probable latent of each row."""
         raise UsageError(f"{type(self).__name__}: it has no latent to encode to.")
 
-    def decode(self, z: Tensor, *, generator: Randomness = None, **options: Any) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        condition: Condition | None = None,
+        *,
+        generator: Randomness = None,
+        **options: Any,
+    ) -> Tensor:
         """Data from latents."""
         raise UsageError(f"{type(self).__name__}: it has no latent to decode from.")
 
@@ -133,19 +140,29 @@ class GenerativeModel(Freezable, ABC):
         **options: Any,
     ) -> Tensor:
         """Data from the most probable latent of each row."""
-        return self.decode(self.encode(x, condition), generator=generator, **options)
+        return self.decode(self.encode(x, condition), condition, generator=generator, **options)
 
     def interpolate(
-        self, x: Tensor, y: Tensor, steps: int, *, generator: Randomness = None, **options: Any
+        self,
+        x: Tensor,
+        y: Tensor,
+        steps: int,
+        condition: Condition | None = None,
+        *,
+        generator: Randomness = None,
+        **options: Any,
     ) -> Tensor:
-        """Data from the straight line between the latents of x and y.
+        """Data from the straight line between the latents of x and y, both under one condition.
 
         Shape: x, y ``(B, *event_shape)``; ``(B, steps, *event_shape)``, from x to y.
         """
-        start, end = self.encode(x), self.encode(y)
+        start, end = self.encode(x, condition), self.encode(y, condition)
         shares = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
         z = torch.stack([torch.lerp(start, end, share) for share in shares], dim=1)
-        made = self.decode(z.flatten(0, 1), generator=generator, **options)
+        if condition is not None:
+            repeated = (v if v is None else v.repeat_interleave(steps, 0) for v in condition)
+            condition = Condition(*repeated)
+        made = self.decode(z.flatten(0, 1), condition, generator=generator, **options)
         return made.reshape(x.shape[0], steps, *made.shape[1:])
 
     @hands_on

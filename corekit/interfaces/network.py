@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from corekit.data_spec import Shape
+from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.shapes import check_context, check_shape
 
 
@@ -46,6 +47,14 @@ class Network(nn.Module, ABC):
         check_shape(type(self).__name__, "x", x, self.in_shape)
         check_context(type(self).__name__, context, self.context_shape, x.shape[0])
         return self._forward(x, context).reshape(x.shape[0], *self.out_shape)
+
+    @hands_on
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Set data-dependent parameters from the whole init set, once. By default there are none.
+
+        A layer that owns a network calls it in its own ``initialize``. Compute with a few rows at a
+        time (`INIT_ROWS`): hidden layers are wider than data.
+        """
 
     @abstractmethod
     def _forward(self, x: Tensor, context: Tensor | None) -> Tensor: ...

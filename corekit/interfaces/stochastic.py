@@ -1,6 +1,7 @@
 """The Stochastic interface: a map of data to a latent that draws random numbers on the way."""
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from corekit.interfaces.shapes import check_context, check_shape
 
 
 class Stochastic(nn.Module, ABC):
-    r"""A map :math:`x = g(z)` that forgets, and a draw of what it forgets given x.
+    r"""A map :math:`x = g(z)` that forgets, and a draw of what it forgets given x; or the reverse.
 
     Dequantisation is one: g rounds down to the next level, and noise puts x somewhere into its
     bin. It is no `Bijector`: many z lead to one x. With a density p of z,
@@ -23,9 +24,15 @@ class Stochastic(nn.Module, ABC):
     so that ``log p(z) + value`` is a ``weight``: its exponential is right on average. P is a
     probability where x takes single values, and a density elsewhere.
 
+    Where ``draws_in`` is "inverse", z = h(x) forgets a part of x, and the way back draws it:
+
+    .. math:: p(x) = p(z)\, p(x \mid z), \qquad \text{value} = \log p(x \mid z), \quad z = h(x)
+
+    which is as exact as log p(z) is.
+
     **Implement one.** Set ``event_shape`` (and ``latent_shape``, ``context_shape``) in the
-    constructor; write ``_forward``, which draws z and gives -log q(z | x), and ``_inverse``, which
-    is g. What comes out of ``forward`` must lead back to x, exactly.
+    constructor; write ``_forward``, which gives z and the value, and ``_inverse``. One of the two
+    draws; what comes out of it must lead back to where it began, exactly.
 
     Attributes:
         event_shape: Shape of x without the batch.
@@ -34,13 +41,18 @@ class Stochastic(nn.Module, ABC):
         domain: Support of x.
         codomain: Support of z.
         kind: What ``log p(z) + value`` is, for an exact log p(z).
+        draws_in: Which of the two ways draws.
+        dequantizes: Whether P is a probability of the levels of the data, not a density.
 
     Shape:
         - x: ``(B, *event_shape)`` · z: ``(B, *latent_shape)`` · context: ``(B, *context_shape)``
-        - value: ``(B,)``, nats; z and value are float32 at least
+        - value: ``(B,)``, nats; it and a z that is drawn are float32 at least
 
     Raises:
         ShapeError: If a tensor has another shape, or a context is missing or not taken.
+
+    Source: Nielsen et al., SurVAE Flows, NeurIPS 2020, section 3 and table 1, where the two are
+        generative and inference surjections, https://arxiv.org/abs/2007.02731.
     """
 
     event_shape: Shape
@@ -48,6 +60,8 @@ class Stochastic(nn.Module, ABC):
     domain: Support = Support.REAL
     codomain: Support = Support.REAL
     kind: Likelihood = Likelihood.WEIGHT
+    draws_in: Literal["forward", "inverse"] = "forward"
+    dequantizes: bool = False
 
     @property
     def latent_shape(self) -> Shape:
@@ -57,15 +71,17 @@ class Stochastic(nn.Module, ABC):
     def forward(
         self, x: Tensor, context: Tensor | None = None, generator: Randomness = None
     ) -> tuple[Tensor, LogProb]:
-        """Draw z given x: (z, -log q(z | x))."""
+        """(z, value): z is drawn given x, or what is left of x."""
         self._check("x", x, self.event_shape, context)
         z, value = self._forward(x, context, as_draws(generator))
         return z, LogProb(value.to(logdet_dtype(x)), self.kind)
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """The x that z belongs to."""
+    def inverse(
+        self, z: Tensor, context: Tensor | None = None, generator: Randomness = None
+    ) -> Tensor:
+        """The x that z belongs to, or a draw of one."""
         self._check("z", z, self.latent_shape, context)
-        return self._inverse(z, context)
+        return self._inverse(z, context, as_draws(generator))
 
     @abstractmethod
     def _forward(
@@ -73,7 +89,7 @@ class Stochastic(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]: ...
 
     @abstractmethod
-    def _inverse(self, z: Tensor, context: Tensor | None) -> Tensor: ...
+    def _inverse(self, z: Tensor, context: Tensor | None, draws: Draws) -> Tensor: ...
 
     def _check(self, name: str, value: Tensor, shape: Shape, context: Tensor | None) -> None:
         who = type(self).__name__

@@ -150,8 +150,15 @@ class LatentModel(GenerativeModel):
         with torch.no_grad():
             return self.encoder(x, condition).mode.to(x.dtype)
 
-    def decode(self, z: Tensor, *, generator: Randomness = None, **options: Any) -> Tensor:
-        """One draw from p(x | z) per row of z."""
+    def decode(
+        self,
+        z: Tensor,
+        condition: Condition | None = None,
+        *,
+        generator: Randomness = None,
+        **options: Any,
+    ) -> Tensor:
+        """One draw from p(x | z) per row of z; of a condition only the encoder sees anything."""
         return self.decoder.sample(condition=Condition(vector=z), generator=generator, **options)
 
     def _why(self) -> str:

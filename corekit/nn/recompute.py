@@ -15,10 +15,11 @@ def recomputed(owner: nn.Module, function: Callable[..., Any], *inputs: Any) -> 
     """``function(*inputs)``, whose inputs are kept and whose inner activations are not.
 
     A module with depth has ``recompute = False`` on its class and calls its parts through this
-    function. ``train.activation_checkpointing`` sets ``recompute`` to True; then, in training,
-    the part is called a second time in the backward pass. The numbers are the same bit for bit:
-    dropout and `Draws` give the second time what they gave the first, and buffers, such as running
-    statistics, move once.
+    function; one that inherits it and is to be recomputed as a whole has None.
+    ``train.activation_checkpointing`` sets ``recompute`` to True; then, in training, the part is
+    called a second time in the backward pass. The numbers are the same bit for bit: dropout and
+    `Draws` give the second time what they gave the first, and buffers, such as running statistics,
+    move once.
 
     Args:
         owner: The module that calls.
@@ -28,6 +29,8 @@ def recomputed(owner: nn.Module, function: Callable[..., Any], *inputs: Any) -> 
     """
     if not (getattr(owner, "recompute", False) and owner.training and torch.is_grad_enabled()):
         return function(*inputs)
+    if isinstance(function, nn.Module) and any(_has_depth(m) for m in function.modules()):
+        return function(*inputs)  # it recomputes its own parts: once is enough
     options: dict[str, Any] = {}
     draws = [value for value in inputs if isinstance(value, Draws)]
     part = function if isinstance(function, nn.Module) else owner
@@ -65,7 +68,11 @@ def recompute_activations(model: nn.Module) -> list[str]:
     """Ask every module that can to recompute; returns their names."""
     found = []
     for name, module in model.named_modules():
-        if hasattr(type(module), "recompute"):
+        if _has_depth(module):
             module.recompute = True
             found.append(name)
     return found
+
+
+def _has_depth(module: nn.Module) -> bool:
+    return getattr(type(module), "recompute", None) is not None

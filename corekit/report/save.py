@@ -1,8 +1,9 @@
 """A picture of a set of samples, whatever they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape
@@ -16,18 +17,47 @@ def save_picture(
     path: Path,
     captions: Sequence[str] | None = None,
     data: DataSpec | None = None,
+    log_density: Callable[[Tensor], Tensor] | None = None,
 ) -> Path | None:
     """Draw samples to a PNG; None if there is no picture of data of this shape.
 
     Shape: ``(S, C, H, W)`` images with 1, 3 or 4 channels, whose black and white ``data`` tell;
-    ``(S, N, 3)`` point clouds; ``(S, 2)`` points in the plane, all together.
+    ``(S, N, 3)`` point clouds; ``(S, 2)`` points in the plane, all together, beside the density
+    that they were drawn from where its logarithm is given.
     """
     if is_image(tuple(samples.shape[1:])):
         return image_grid(samples, path, captions, data=data)
     if _is_cloud(samples.shape[1:]):
         return point_cloud_grid(samples, path, captions)
     if _is_point(samples.shape[1:]):
-        return scatter({f"{len(samples)} samples": samples}, path)
+        return scatter({f"{len(samples)} samples": samples}, path, log_density=log_density)
+    return None
+
+
+def save_rows(rows: Mapping[str, Tensor], path: Path, data: DataSpec | None = None) -> Path | None:
+    """Draw sets of as many samples, one below the other; None if there is no picture of such data.
+
+    The name of a row stands below its first sample; points in the plane have a panel for each name.
+    """
+    first = next(iter(rows.values()))
+    if _is_point(first.shape[1:]):
+        return scatter(rows, path)
+    captions = [text for name in rows for text in (name, *[""] * (len(first) - 1))]
+    return save_grid(torch.cat(list(rows.values())), path, len(first), captions, data)
+
+
+def save_grid(
+    samples: Tensor,
+    path: Path,
+    columns: int,
+    captions: Sequence[str] | None = None,
+    data: DataSpec | None = None,
+) -> Path | None:
+    """Draw images or clouds in rows of so many; None if the samples are neither."""
+    if is_image(tuple(samples.shape[1:])):
+        return image_grid(samples, path, captions, columns, data=data)
+    if _is_cloud(samples.shape[1:]):
+        return point_cloud_grid(samples, path, captions, columns)
     return None
 
 
@@ -44,11 +74,21 @@ def save_pairs(
     return None
 
 
-def worth_drawing(event_shape: Shape) -> int:
-    """How many samples make a picture, unless someone says so: points must be many."""
+def with_ending(path: Path, ending: str) -> Path:
+    """A path with an ending behind its name, whatever dots the name has."""
+    return path.with_name(path.name + ending)
+
+
+def worth_drawing(event_shape: Shape, rows: int = 1) -> int:
+    """How many samples make a picture, unless someone says so: points must be many.
+
+    Args:
+        event_shape: Of a sample.
+        rows: How many sets of so many are drawn one below the other.
+    """
     if _is_point(event_shape):
         return 2000
-    return 32 if is_image(tuple(event_shape)) else 8
+    return 32 if is_image(tuple(event_shape)) and rows == 1 else 8
 
 
 def _is_cloud(event_shape: Shape) -> bool:

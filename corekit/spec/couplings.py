@@ -28,6 +28,11 @@ class AffineSpec(Spec):
     max_log_scale: float | None = Field(
         2.0, gt=0, description="bound on |log scale| of exp and softclip, nats; null for none"
     )
+    floor: float | None = Field(
+        None,
+        ge=0,
+        description="added to the scale of sigmoid2 and softplus; 0 and 0.001 if null",
+    )
 
 
 class AdditiveSpec(Spec):
@@ -94,7 +99,9 @@ class CouplingSpec(Spec):
     net: NetworkSlot | None = Field(
         None, description="from the kept part to the parameters; a perceptron or convnet if null"
     )
-    split: Split = Field("halves", description=SPLIT)
+    split: Split | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        "halves", description=f"{SPLIT}; or a list of the features or channels that are kept"
+    )
     swap: bool = Field(False, description="exchange the two parts; alternate it along a chain")
 
     def shape(self, event_shape: Shape, context_shape: Shape | None = None) -> Shape:
@@ -107,13 +114,20 @@ class CouplingSpec(Spec):
         return event_shape
 
 
-def check_split(who: str, split: Split, event_shape: Shape) -> None:
+def check_split(who: str, split: Split | tuple[int, ...], event_shape: Shape) -> None:
     """Refuse an event that a split does not divide.
 
     Raises:
         ShapeError: In words that name the component.
     """
-    if split in ("halves", "interleaved"):
+    if not isinstance(split, str):
+        features = event_shape[0] if event_shape else 0
+        if not 0 < len({*split} & {*range(features)}) == len(split) < features:
+            raise ShapeError(
+                f"{who}: a list of what is kept must name some, not all, of the features or "
+                f"channels, each once, got {list(split)} for the event shape {tuple(event_shape)}."
+            )
+    elif split in ("halves", "interleaved"):
         if not event_shape or event_shape[0] < 2:
             raise ShapeError(
                 f"{who}: the event must have at least 2 features or channels to split, got "
@@ -126,10 +140,13 @@ def check_split(who: str, split: Split, event_shape: Shape) -> None:
         )
 
 
-def _parts(split: Split, event_shape: Shape, *, swap: bool) -> tuple[Shape, Shape]:
-    if split not in ("halves", "interleaved"):
+def _parts(
+    split: Split | tuple[int, ...], event_shape: Shape, *, swap: bool
+) -> tuple[Shape, Shape]:
+    if isinstance(split, str) and split not in ("halves", "interleaved"):
         return event_shape, event_shape
     features, rest = event_shape[0], event_shape[1:]
-    sizes = ((features + 1) // 2, features // 2)
+    first = (features + 1) // 2 if isinstance(split, str) else len(split)
+    sizes = (first, features - first)
     kept, moved = sizes[::-1] if swap else sizes
     return (kept, *rest), (moved, *rest)

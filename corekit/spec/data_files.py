@@ -92,6 +92,10 @@ class ArraysSpec(_FileSpec):
     split: str | None = Field(
         None, description="name of an array that says 0 (train), 1 (val), 2 (test) of each row"
     )
+    groups: str | None = Field(
+        None,
+        description="name of an array with each row's group, where `split` says it of each group",
+    )
     layout: Literal["auto", "as_stored", "channels_last", "channels_first", "grey"] = Field(
         "auto", description="where the channels of images are; auto takes 8-bit integers for images"
     )

@@ -106,15 +106,13 @@ def thread_back(members: list[Spec], latent_shape: Shape, context_shape: Shape |
 
 
 class LinearSpec(Spec):
-    """An invertible matrix over the features, with a bias."""
+    """An invertible matrix over the features, or over the channels of an image, with a bias."""
 
     type: Literal["linear"] = "linear"
     bias: bool = Field(True, description="add a learned vector")
 
     def shape(self, event_shape: Shape, context_shape: Shape | None = None) -> Shape:
-        """A vector stays a vector."""
-        if len(event_shape) != 1:
-            raise ShapeError(f"linear: the event must be a vector (features,), got {event_shape}.")
+        """The shape is kept."""
         return event_shape
 
 
@@ -145,12 +143,31 @@ class _FlowFields(Spec):
     base: PriorSlot = Field(
         default_factory=NormalSpec, description="the density of what the bijector gives"
     )
+    classes: int | None = Field(
+        None,
+        ge=1,
+        description="number of classes of the labels, which then condition the bijector, one-hot "
+        "before the vector if there is one; null leaves labels aside",
+    )
     train_by: Literal["likelihood", "flow_matching"] = Field(
         "likelihood", description="flow_matching needs a bijector with a velocity"
     )
+    sample_by: Literal["inversion", "components"] = Field(
+        "inversion",
+        description="how the base's draws become samples; components draws a component, then "
+        "from it, for a flow that ends in autoregressive mixtures",
+    )
 
     def _check(self, event_shape: Shape, condition: Any) -> None:
-        context_shape = (condition or {}).get("vector")
+        conditions = condition or {}
+        context_shape = conditions.get("vector")
+        if self.classes is not None:
+            if "labels" not in conditions:
+                raise ShapeError(
+                    "flow: classes must be of data with labels, got the conditions "
+                    f"{', '.join(conditions) or 'none'}. Let the data hand on labels."
+                )
+            context_shape = (self.classes + math.prod(context_shape or (0,)),)
         with place("bijector"):
             latent_shape = self.bijector.shape(event_shape=event_shape, context_shape=context_shape)
         if latent_shape is not None:
@@ -167,15 +184,26 @@ class FlowModelSpec(_FlowFields):
         description="what makes real numbers of quantised data, and the likelihood a probability "
         "of their levels; null models a density",
     )
+    surjection: StochasticSlot | None = Field(
+        None,
+        description="what then adds numbers to the data or takes some away (realnvp.augment, "
+        "realnvp.slice); null leaves them",
+    )
 
     def shape(self, data: DataSpec) -> None:
         """The data pass the bijector, what comes out must fit the base."""
-        event_shape: Shape | None = data.event_shape
-        if self.dequantize is not None:
-            with place("dequantize"):
-                event_shape = self.dequantize.shape(data=data, context_shape=None)
-        if event_shape is not None:
-            self._check(tuple(event_shape), data.condition_shapes)
+        conditions = data.condition_shapes
+        context_shape, event_shape = conditions.get("vector"), data.event_shape
+        for name, part in (("dequantize", self.dequantize), ("surjection", self.surjection)):
+            if part is None:
+                continue
+            with place(name):
+                found: Shape | None = part.shape(data=data, context_shape=context_shape)
+            if found is None:
+                return  # it does not say
+            event_shape = tuple(found)
+            data = DataSpec(event_shape, condition_shapes=conditions)
+        self._check(tuple(event_shape), conditions)
 
 
 class FlowPriorSpec(_FlowFields):

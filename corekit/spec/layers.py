@@ -27,6 +27,8 @@ class ActNormSpec(_KeepsShape):
 
     type: Literal["actnorm"] = "actnorm"
     unbiased: bool = Field(False, description="divide the variance by n - 1 instead of n")
+    scale: float = Field(1.0, gt=0, description="standard deviation of what it makes at first")
+    eps: float = Field(0.0, ge=0, description="added to the standard deviation of the data")
     floor: float = Field(
         1e-6, gt=0, description="a channel with a smaller standard deviation is only centred"
     )
@@ -185,6 +187,9 @@ class MultiScaleSpec(Spec):
         None, description="of the splits; perceptron or convnet if null"
     )
     max_log_scale: float | None = Field(7.0, gt=0, description=SPLIT_BOUND)
+    top: BijectorSlot | None = Field(
+        None, description="one more layer behind those of the deepest level"
+    )
 
     def shape(self, event_shape: Shape, context_shape: Shape | None = None) -> Shape:
         """A vector of all numbers."""

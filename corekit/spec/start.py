@@ -29,8 +29,8 @@ STARTS: dict[str, list[Any]] = {
     "dataset": ["toy2d", "shapes3d"],
     "bijector": [
         {"type": "repeat", "times": 8, "of": ["realnvp.affine_coupling", "linear"]},
-        {"type": "repeat", "times": 4, "of": "linear"},
         {"type": "repeat", "times": 4, "of": ["coupling", {"type": "coupling", "swap": True}]},
+        {"type": "repeat", "times": 4, "of": "linear"},
     ],
     "encoder": [{"type": "pointcloud.pointnet", "latent_dim": 32}],
     "decoder": ["diffusion", "gaussian"],

@@ -59,6 +59,7 @@ class Check:
         run: Fails with `CheckFailed`, or any other exception; may return what it measured.
         applies: Whether a case makes this promise at all.
         slow: Left out unless asked for.
+        once: Options and shapes hardly change it: slow for all cases but the first.
     """
 
     name: str
@@ -66,6 +67,11 @@ class Check:
     run: Run
     applies: Applies
     slow: bool = False
+    once: bool = False
+
+    def is_slow(self, case: Case) -> bool:
+        """Whether it is left out for this case unless asked for."""
+        return self.slow or (self.once and not case.first)
 
     def __call__(self, case: Case) -> CheckResult:
         """Run it on one case, with torch's random state set and put back."""
@@ -109,12 +115,14 @@ class Suite:
     def __iter__(self) -> Iterator[Check]:
         return iter(self.checks)
 
-    def check(self, applies: Applies = always, *, slow: bool = False) -> Callable[[Run], Run]:
+    def check(
+        self, applies: Applies = always, *, slow: bool = False, once: bool = False
+    ) -> Callable[[Run], Run]:
         """Add a function; its docstring is the promise."""
 
         def add(run: Run) -> Run:
             promise = " ".join((run.__doc__ or "").split())
-            self.checks.append(Check(run.__name__, promise, run, applies, slow))
+            self.checks.append(Check(run.__name__, promise, run, applies, slow, once))
             return run
 
         return add

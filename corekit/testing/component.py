@@ -87,7 +87,7 @@ def check_component(
     return [
         check(case)
         for case, check in _plan(kind, component, how)
-        if (slow or not check.slow) and (only is None or check.name in only)
+        if (slow or not check.is_slow(case)) and (only is None or check.name in only)
     ]
 
 
@@ -108,7 +108,7 @@ def parametrize_checks(
 
     params = []
     for case, check in _plan(kind, component, how):
-        marks = [pytest.mark.slow] if check.slow else []
+        marks = [pytest.mark.slow] if check.is_slow(case) else []
         name = "-".join(filter(None, [check.name, case.label.replace("event_shape=", "")]))
         params.append(pytest.param(partial(_assert_passes, check, case), id=name, marks=marks))
     return pytest.mark.parametrize("check", params)

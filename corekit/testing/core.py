@@ -15,6 +15,7 @@ AFFINE = Conformance(
     options=(
         {},
         {"scale": "sigmoid2"},
+        {"scale": "sigmoid2", "floor": 0.01},
         {"scale": "softplus"},
         {"scale": "softclip", "max_log_scale": 6.9},
         {"max_log_scale": None},
@@ -27,6 +28,7 @@ COUPLING = Conformance(
     options=(
         {"net": _SMALL},
         {"net": _SMALL, "swap": True, "univariate": "additive", "split": "interleaved"},
+        {"net": _SMALL, "swap": True, "split": (3, 0, 1)},
         *(
             {"net": {"type": "convnet", "hidden": 4}, "split": split, "swap": swap}
             for split, swap in (
@@ -40,7 +42,7 @@ COUPLING = Conformance(
     )
 )
 INVERSE = Conformance(options=({}, {"of": {"type": "chain", "of": ["squeeze", "actnorm"]}}))
-ACTNORM = Conformance(options=({}, {"unbiased": True}))
+ACTNORM = Conformance(options=({}, {"unbiased": True}, {"scale": 0.5, "eps": 0.1}))
 _IMAGES = ({"event_shape": (3, 4, 6)}, {"event_shape": (2, 6, 6)})
 SQUEEZE = Conformance(
     options=({}, {"order": "offsets"}, {"order": "corners"}), given=[_IMAGES[0], _IMAGES[1]]
@@ -60,7 +62,10 @@ SPLIT = Conformance(
 )
 _STEP: list[Any] = ["squeeze", "actnorm", "householder", {"type": "coupling", "net": _CONV}]
 MULTISCALE = Conformance(
-    options=({"levels": 1, "of": _STEP}, {"levels": 2, "of": _STEP, "net": _CONV}),
+    options=(
+        {"levels": 1, "of": _STEP, "top": "actnorm"},
+        {"levels": 2, "of": _STEP, "net": _CONV},
+    ),
     given=[{"event_shape": (2, 4, 4), "context_shape": c} for c in (None, (3,))],
 )
 FLOW = Conformance(options=({"bijector": {"type": "repeat", "times": 2, "of": "linear"}},))

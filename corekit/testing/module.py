@@ -65,7 +65,7 @@ def _shapes_and_types(suite: Suite, exercise: Exercise) -> None:
                 )
         return " and ".join(names)
 
-    @suite.check()
+    @suite.check(once=True)
     def an_empty_batch_is_fine(case: Case) -> None:
         """A batch of no rows gives outputs of no rows."""
         inputs = exercise.inputs(case, torch.float64)
@@ -78,7 +78,7 @@ def _shapes_and_types(suite: Suite, exercise: Exercise) -> None:
                 f"{name} of no rows must have shape {want}, got {tuple(value.shape)}.",
             )
 
-    @suite.check()
+    @suite.check(once=True)
     def it_builds_on_the_meta_device(case: Case) -> None:
         """It can be built without memory for its weights: `corekit validate --build` does."""
         with torch.device("meta"):
@@ -108,7 +108,7 @@ def _rows(suite: Suite, exercise: Exercise) -> None:
                 )
         return worst
 
-    @suite.check()
+    @suite.check(once=True)
     def the_input_is_untouched(case: Case) -> None:
         """No input is written to."""
         inputs = exercise.inputs(case, torch.float64)
@@ -122,7 +122,7 @@ def _rows(suite: Suite, exercise: Exercise) -> None:
                 "Do not work in place (x += y, x[...] = y, add_): use x = x + y.",
             )
 
-    @suite.check()
+    @suite.check(once=True)
     def the_same_input_gives_the_same_output(case: Case) -> None:
         """In eval mode it repeats itself, and draws nothing from torch's global generator."""
         part, inputs = case.ready(), exercise.inputs(case, torch.float64)
@@ -143,7 +143,7 @@ def _state(suite: Suite, exercise: Exercise) -> None:
         for name, value in got.items():
             expect_equal(f"{name} of {what} must be the same, but it differs", value, want[name])
 
-    @suite.check()
+    @suite.check(once=True)
     def every_tensor_is_a_parameter_or_a_buffer(case: Case) -> None:
         """No tensor is a plain attribute: it would not move with the module, nor be saved."""
         loose = [
@@ -158,7 +158,7 @@ def _state(suite: Suite, exercise: Exercise) -> None:
             f"{', '.join(loose)}. Use self.register_buffer.",
         )
 
-    @suite.check()
+    @suite.check(once=True)
     def a_state_dict_restores_it(case: Case) -> None:
         """Another instance, made from another seed, is the same once it has the state dict."""
         part, inputs = case.ready(), exercise.inputs(case, torch.float64)
@@ -166,7 +166,7 @@ def _state(suite: Suite, exercise: Exercise) -> None:
         other.load_state_dict(part.state_dict())
         same_outputs("a restored copy", exercise(other, inputs), exercise(part, inputs), "")
 
-    @suite.check()
+    @suite.check(once=True)
     def copies_are_equal_and_separate(case: Case) -> None:
         """copy.deepcopy and pickle give the same part, with weights of its own."""
         part, inputs = case.ready(), exercise.inputs(case, torch.float64)
@@ -181,7 +181,7 @@ def _state(suite: Suite, exercise: Exercise) -> None:
                     parameter.zero_()
         same_outputs("the original after its copy changed", exercise(part, inputs), want, "")
 
-    @suite.check()
+    @suite.check(once=True)
     def evaluation_changes_no_state(case: Case) -> None:
         """In eval mode no buffer and no parameter moves: no running average, no initialisation."""
         part, inputs = case.ready(), exercise.inputs(case, torch.float64)

@@ -16,6 +16,7 @@ from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import GenerativeModel
 from corekit.spec import RunSpec, spec_class
 from corekit.train.heldout import heldout_loss, nonempty
+from corekit.train.invertibility import invertibility_of
 from corekit.train.processes import ALONE, Share
 from corekit.train.reconstruction import reconstruct
 from corekit.train.sampling import ROWS, generate
@@ -36,6 +37,8 @@ def evaluate(
     **options: Any,
 ) -> dict[str, Any]:
     """Held-out loss terms, log-likelihood where there is one, and the metrics of the spec.
+
+    Of a flow also whether it can be inverted (`invertibility_of`).
 
     Args:
         model: In eval mode.
@@ -88,7 +91,14 @@ def evaluate(
         measured = metric(made, reference, _all(dataset, "train", seed))
         unit = "bits per dimension" if metric.needs == "bits_per_dim" else ""
         figures += [_row(f"{part.type}/{k}", figure, unit) for k, figure in measured.items()]
-    return {"rows": len(held_out), "seed": seed, "split": split, "figures": figures, "notes": notes}
+    return {
+        "rows": len(held_out),
+        "seed": seed,
+        "split": split,
+        "figures": figures,
+        "notes": notes,
+        "invertibility": invertibility_of(model, dataset, splits[0], seed),
+    }
 
 
 def _all(dataset: Dataset, split: str, seed: int) -> Tensor:

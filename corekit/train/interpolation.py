@@ -13,7 +13,7 @@ from corekit.interfaces.dataset import Dataset
 from corekit.interfaces.draws import RowDraws, seed_of
 from corekit.interfaces.model import GenerativeModel
 from corekit.report.images import image_grid, is_image
-from corekit.report.save import save_picture
+from corekit.report.save import save_picture, with_ending
 from corekit.train.heldout import nonempty
 from corekit.train.processes import ALONE, Share
 
@@ -32,6 +32,7 @@ def interpolate(
 ) -> Tensor:
     """Data on the lines between the latents of pairs of examples, on the CPU.
 
+    A whole line has the condition of its first example, where the examples come with one.
     Nothing is added to the data before they are encoded. A decoder that draws gets the same noise
     all along a line.
 
@@ -43,11 +44,13 @@ def interpolate(
 
     def line(number: int) -> Tensor:
         rows = pairs[number]
-        ends = torch.cat(
-            [next(fixed_batches(examples, seed_of(seed, "heldout"), 1, [row])).x for row in rows]
-        ).to(device)
+        x, y = (
+            next(fixed_batches(examples, seed_of(seed, "heldout"), 1, [row])).to(device)
+            for row in rows
+        )
         draws = RowDraws(seed, [number] * steps)
-        return model.interpolate(ends[:1], ends[1:], steps, generator=draws, **options)[0].cpu()
+        made = model.interpolate(x.x, y.x, steps, x.condition, generator=draws, **options)
+        return made[0].cpu()
 
     with model.frozen():
         return torch.stack(list(share.map(line, range(len(pairs)))))
@@ -78,10 +81,10 @@ def interpolate_and_save(
     pairs = list(zip(rows[:lines], rows[lines:], strict=True))
     made = interpolate(model, dataset, split, seed, pairs, steps, share=share, **options)
     if not share.main:
-        return path.with_suffix(".npy")
+        return with_ending(path, ".npy")
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path.with_suffix(".npy"), made.numpy())
-    flat, target, data = made.flatten(0, 1), path.with_suffix(".png"), dataset.data_spec
+    np.save(with_ending(path, ".npy"), made.numpy())
+    flat, target, data = made.flatten(0, 1), with_ending(path, ".png"), dataset.data_spec
     if is_image(tuple(flat.shape[1:])):
         return image_grid(flat, target, columns=steps, data=data)
-    return save_picture(flat, target, data=data) or path.with_suffix(".npy")
+    return save_picture(flat, target, data=data) or with_ending(path, ".npy")

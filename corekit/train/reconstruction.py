@@ -11,7 +11,7 @@ from corekit.data.loading import fixed_batches
 from corekit.interfaces.dataset import Dataset
 from corekit.interfaces.draws import RowDraws, seed_of
 from corekit.interfaces.model import GenerativeModel
-from corekit.report.save import save_pairs
+from corekit.report.save import save_pairs, with_ending
 from corekit.train.heldout import nonempty
 from corekit.train.processes import ALONE, Share
 from corekit.train.sampling import ROWS
@@ -65,9 +65,9 @@ def reconstruct_and_save(
     rows = np.linspace(0, len(examples) - 1, min(n, len(examples))).round().astype(int).tolist()
     originals, copies = reconstruct(model, dataset, split, seed, rows, share=share, **options)
     if not share.main:
-        return path.with_suffix(".npy")
+        return with_ending(path, ".npy")
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path.with_suffix(".npy"), copies.numpy())
+    np.save(with_ending(path, ".npy"), copies.numpy())
     np.save(path.with_name(path.name + "-originals.npy"), originals.numpy())
-    picture = save_pairs(originals, copies, path.with_suffix(".png"), dataset.data_spec)
-    return picture or path.with_suffix(".npy")
+    picture = save_pairs(originals, copies, with_ending(path, ".png"), dataset.data_spec)
+    return picture or with_ending(path, ".npy")

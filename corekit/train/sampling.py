@@ -1,7 +1,7 @@
 """Sets of samples: the same sample i for the same (seed, i), in any batch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 
 from corekit.interfaces.draws import RowDraws
+from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import GenerativeModel
-from corekit.report.save import save_picture
+from corekit.report.save import save_picture, save_rows, with_ending
 from corekit.train.processes import ALONE, Share
 
 ROWS = 64
 """Samples that are drawn together."""
+
+_CHUNK = 4096
+"""Points whose density is computed together."""
 
 
 @torch.no_grad()
@@ -48,17 +52,71 @@ def sample_and_save(
 ) -> Path:
     """Draw samples and write ``path.png``, ``path.npy`` and ``path.json`` (seed, options).
 
-    Of several processes, each draws some and the main one writes.
+    Of several processes, each draws some and the main one writes. Beside points in the plane stands
+    the density of a model that has one, exactly.
 
     Returns:
         The picture, or the array if there is no picture of such data.
     """
     samples = generate(model, n, seed, share=share, **options)
     if not share.main:
-        return path.with_suffix(".npy")
+        return with_ending(path, ".npy")
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path.with_suffix(".npy"), samples.numpy())
+    np.save(with_ending(path, ".npy"), samples.numpy())
     facts = {"seed": seed, "num": n, **{k: repr(v) for k, v in options.items()}}
-    path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
-    picture = save_picture(samples, path.with_suffix(".png"), captions, model.data)
-    return picture or path.with_suffix(".npy")
+    with_ending(path, ".json").write_text(json.dumps(facts, indent=1) + "\n")
+    density = _log_density(model, options)
+    picture = save_picture(samples, with_ending(path, ".png"), captions, model.data, density)
+    return picture or with_ending(path, ".npy")
+
+
+def temperature_grid(
+    model: GenerativeModel,
+    path: Path,
+    n: int,
+    seed: int,
+    temperatures: Sequence[float],
+    *,
+    share: Share = ALONE,
+    **options: Any,
+) -> Path:
+    """Draw n samples at each temperature, of the same noise; write ``path.png`` and the others.
+
+    The array is ``(temperatures, n, *event_shape)``.
+
+    Returns:
+        The picture, a row for each temperature, or the array if there is no picture of such data.
+    """
+    rows = [
+        generate(model, n, seed, share=share, temperature=temperature, **options)
+        for temperature in temperatures
+    ]
+    if not share.main:
+        return with_ending(path, ".npy")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(with_ending(path, ".npy"), torch.stack(rows).numpy())
+    facts = {"seed": seed, "num": n, "temperatures": list(temperatures)}
+    facts |= {name: repr(value) for name, value in options.items()}
+    with_ending(path, ".json").write_text(json.dumps(facts, indent=1) + "\n")
+    names = [f"T {temperature:g}" for temperature in temperatures]
+    picture = save_rows(dict(zip(names, rows, strict=True)), with_ending(path, ".png"), model.data)
+    return picture or with_ending(path, ".npy")
+
+
+def _log_density(
+    model: GenerativeModel, options: dict[str, Any]
+) -> Callable[[Tensor], Tensor] | None:
+    """log p of points in the plane, if the samples follow it and nothing else is asked for."""
+    plain = options.get("temperature", 1.0) == 1.0 and options.get("truncate") is None
+    of_points = tuple(model.data.event_shape) == (2,) and not model.data.condition_shapes
+    if not (plain and of_points and model.kind is Likelihood.EXACT):
+        return None
+    device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def log_density(points: Tensor) -> Tensor:
+        with model.frozen():
+            parts = [model.log_prob(part.to(device)).value for part in points.split(_CHUNK)]
+        return torch.cat(parts)
+
+    return log_density

@@ -43,8 +43,18 @@ def test_core_alone_trains_samples_and_measures_a_flow(here, capsys):
     assert main(["sample", str(run), "--num", "5", "--out", "few"]) == 0
     assert np.load("few.npy").shape == (5, 2)
     capsys.readouterr()
+    assert main(["sample", str(run), "--num", "5", "--out", "v1.5"]) == 0
+    assert {path.name for path in here.glob("v1*")} == {"v1.5.npy", "v1.5.png", "v1.5.json"}
+    assert capsys.readouterr().out.splitlines()[-2:] == ["v1.5.npy", "v1.5.png"]
+    assert main(["sample", str(run), "--num", "5", "--out", "plain.png"]) == 0
+    assert (here / "plain.npy").is_file()
+    assert main(["evaluate", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].startswith("invertibility on 8 examples: round trip ")
     assert main(["evaluate", str(run), "--json"]) == 0
-    figures = {f["name"]: f for f in json.loads(capsys.readouterr().out)["figures"]}
+    result = json.loads(capsys.readouterr().out)
+    assert result["invertibility"]["smallest_singular_value"] > 0.01
+    figures = {f["name"]: f for f in result["figures"]}
     nats = figures["test/log_prob"]
     assert nats["unit"] == "nats"
     assert nats["protocol"]["kind"] == "exact"

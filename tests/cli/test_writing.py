@@ -62,6 +62,6 @@ def test_new_spec_writes_what_validate_takes(corekit):
 def test_new_spec_prints_and_says_what_is_left_to_do(corekit):
     code, out, err = corekit("new-spec", "--data", "toy.file", "--set", "train.steps=7")
     assert code == 0
-    assert "of: [coupling, {type: coupling, swap: true}]" in out  # linear wants vectors
+    assert "of: [coupling, {type: coupling, swap: true}]" in out
     assert "path: <path>" in out
     assert err.startswith("to do: data: toy.file: path must be a file, got '<path>'")

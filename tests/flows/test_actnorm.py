@@ -148,7 +148,7 @@ def test_bad_init_sets_and_options_are_refused():
         ActNorm((2,)).initialize(torch.empty(0, 2))
     with pytest.raises(UsageError, match="NaN or infinity in channels 1"):
         ActNorm((2,)).initialize(torch.tensor([[1.0, math.nan], [2.0, 1.0]]))
-    with pytest.raises(UsageError, match=r"floor must be positive, got 0\.0"):
+    with pytest.raises(UsageError, match=r"floor and scale must be positive .* got 0\.0"):
         ActNorm((2,), floor=0.0)
     with pytest.raises(ShapeError, match=r"must have an axis of features, got \(\)"):
         ActNorm(())

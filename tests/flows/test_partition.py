@@ -9,6 +9,7 @@ from corekit.flows.affine import Affine
 from corekit.flows.coupling import Coupling
 from corekit.flows.elementwise import Elementwise
 from corekit.flows.partition import SPLITS, partition
+from corekit.spec.couplings import CouplingSpec, MlpSpec
 
 KEPT = {
     "halves": lambda c, i, j: c < 2,
@@ -42,6 +43,60 @@ def test_parts_join_to_the_whole(split, swap):
     kept, moved = parts.split(x)
     assert (kept.shape[1:], moved.shape[1:]) == (parts.kept_shape, parts.moved_shape)
     assert torch.equal(parts.join(kept, moved), x)
+
+
+@pytest.mark.parametrize(("swap", "stays"), [(False, {0, 3, 4}), (True, {1, 2})])
+@pytest.mark.parametrize("shape", [(5,), (5, 2, 3)])
+def test_a_list_names_what_is_kept(shape, swap, stays):
+    torch.manual_seed(0)
+    layer = Coupling(shape, split=(4, 0, 3), swap=swap).double()
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(2, *shape, dtype=torch.float64)
+    z, _ = layer(x)
+    assert {i for i in range(5) if torch.equal(z[:, i], x[:, i])} == stays
+    torch.testing.assert_close(layer.inverse(z)[0], x)
+    kept, moved = layer.parts.split(x)
+    assert (kept.shape[1:], moved.shape[1:]) == (layer.parts.kept_shape, layer.parts.moved_shape)
+    assert torch.equal(kept if not swap else moved, x[:, [4, 0, 3]])
+
+
+@pytest.mark.parametrize("kept", [(), (0, 1, 2), (0, 0), (0, 3), (-1,)])
+def test_a_list_must_name_some_features_each_once(kept):
+    words = r"must name some, not all, of the features or channels, each once, got \["
+    with pytest.raises(ShapeError, match=words):
+        partition((3,), kept, swap=False)
+    if all(i >= 0 for i in kept):
+        spec = CouplingSpec(split=kept, net={"type": "mlp"})
+        with pytest.raises(ShapeError, match=words):
+            spec.shape((3,))
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("split", ["halves", (2, 0, 3)])
+def test_the_spec_of_a_network_is_asked_about_the_parts_that_it_will_see(split, swap, monkeypatch):
+    asked = []
+    monkeypatch.setattr(MlpSpec, "shape", lambda _, **shapes: asked.append(shapes))
+    assert CouplingSpec(split=split, swap=swap, net=MlpSpec()).shape((5,)) == (5,)
+    parts = partition((5,), split, swap=swap)
+    assert asked[0]["in_shape"] == parts.kept_shape
+    assert asked[0]["out_shape"] == (1, *parts.moved_shape)
+
+
+def test_the_floor_of_a_scale():
+    x, low = torch.ones(1, 1, dtype=torch.float64), torch.tensor([[[-60.0], [0.5]]]).double()
+    for scale, default in (("sigmoid2", 0.0), ("softplus", 1e-3)):
+        for floor, want in ((None, default), (0.25, 0.25)):
+            univariate = Affine(scale, floor=floor)
+            z, log_slope = univariate.forward(x, low)
+            assert z.item() == pytest.approx(want + 0.5, abs=1e-12)
+            assert log_slope.exp().item() == pytest.approx(want, abs=1e-12)
+            assert univariate.floor == want
+    for arguments in (("exp", 2.0, 0.1), ("softplus", 2.0, -0.1)):
+        with pytest.raises(
+            UsageError, match="floor must be at least 0, of the scales sigmoid2 and"
+        ):
+            Affine(*arguments)
 
 
 def test_a_mask_hides_what_moves_from_the_network():

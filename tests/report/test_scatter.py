@@ -1,5 +1,7 @@
 """A scatter shows points where they are, with equal units, and says what it leaves out."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,41 @@ def test_no_figure_stays_open_and_no_backend_is_chosen(path, python):
     )
     done = python("-c", probe)
     assert done.returncode == 0, done.stderr
+
+
+def standard_normal(points):
+    return -0.5 * points.square().sum(1) - math.log(2 * math.pi)
+
+
+def test_a_density_has_the_axes_of_the_points_and_the_most_ink_where_it_is_highest(path):
+    points = np.random.default_rng(0).normal(size=(4000, 2)) * [1, 0.5] + [3, 0]
+
+    def log_density(at):
+        return standard_normal((at - torch.tensor([4.0, 1.0])) / torch.tensor([0.3, 0.1]))
+
+    scatter({"points": points}, path)
+    with Image.open(path) as image:
+        narrow = image.width
+    scatter({"points": points}, path, log_density=log_density)
+    with Image.open(path) as image:
+        assert image.width == 2 * narrow
+    dots, density = np.array_split(ink(path), 2, axis=1)
+    (_, columns), (rows, across) = np.nonzero(dots), np.nonzero(density)
+    assert across.mean() > columns.mean() + 20  # to the right of the points' middle
+    assert rows.mean() < density.shape[0] / 2 - 20  # y is up
+    assert np.ptp(across) == pytest.approx(3 * np.ptp(rows), rel=0.2)
+
+
+def test_a_density_that_is_not_finite_is_white(path):
+    def half(at):
+        return torch.where(at[:, 0] > 0, standard_normal(at), at.new_full((), math.nan))
+
+    scatter({"points": square()}, path, log_density=half)
+    density = np.array_split(ink(path), 2, axis=1)[1]
+    assert density[:, density.shape[1] // 2 + 5 :].any()
+    assert not density[:, 50 : density.shape[1] // 2 - 5].any()
+    scatter({"points": square()}, path, log_density=lambda at: at[:, 0] * math.nan)
+    assert not np.array_split(ink(path), 2, axis=1)[1].any()
 
 
 def test_mistakes_are_explained(path):

@@ -102,10 +102,11 @@ def test_the_first_member_of_a_chain_blames_who_gave_the_shape_to_the_chain():
     assert problem.given_by == ("data",)
 
 
-def test_a_linear_map_needs_a_vector():
-    flow = {"type": "flow", "bijector": "linear"}
+def test_a_squeeze_needs_an_image():
+    flow = {"type": "flow", "bijector": "squeeze"}
     problem = mismatch(run_spec({"version": 1, "model": flow, "data": "shapes3d"}))
-    assert "linear: the event must be a vector (features,), got (512, 3)" in problem.message
+    assert "squeeze: the event must be (channels, height, width)" in problem.message
+    assert "got (512, 3)" in problem.message
 
 
 def test_repeat_threads_the_shape_through_every_copy():

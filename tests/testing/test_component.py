@@ -93,9 +93,26 @@ def test_an_unknown_component_is_refused():
 def test_slow_checks_run_when_asked_and_carry_the_marker():
     names = by_name(check_component("bijector", Linear, only={"it_compiles_with_inductor"}))
     assert not names
-    params = parametrize_checks("bijector", Linear).args[1]
+    params = parametrize_checks("bijector", SignOfLogdet).args[1]
     slow = [p for p in params if [mark.name for mark in p.marks] == ["slow"]]
-    assert [param.id for param in slow] == ["it_compiles_with_inductor-(5,)"]
+    of_first = [param.id for param in slow if param.id.endswith("-(5,)")]
+    assert of_first == ["it_compiles_with_inductor-(5,)"]
+
+
+def test_what_options_hardly_change_is_slow_for_all_cases_but_the_first():
+    def marked(name):
+        params = parametrize_checks("bijector", "linear").args[1]
+        return [[mark.name for mark in p.marks] for p in params if p.id.startswith(f"{name}-")]
+
+    first, *others = marked("a_state_dict_restores_it")
+    assert first == []
+    assert others
+    assert all(marks == ["slow"] for marks in others)
+    assert all(marks == [] for marks in marked(JACOBIAN))
+    quick = by_name(check_component("bijector", "linear", only={"a_state_dict_restores_it"}))
+    assert len(quick) == 1
+    every = check_component("bijector", "linear", only={"a_state_dict_restores_it"}, slow=True)
+    assert len(every) == 1 + len(others)
 
 
 def test_the_wrapper_fails_as_the_check_does():

@@ -31,8 +31,55 @@ MODELS = {
     },
     "gan": {"type": "toy.gan"},
 }
+MADE = {"type": "realnvp.made", "hidden": [8]}
+IMAGE = {"type": "realnvp.image", "filters": 4, "blocks": 1, "scales": 2, "actnorm": "between"}
+FLOWS = {
+    "nsf": {"type": "realnvp.rational_quadratic", "hidden": 8},
+    "maf": [
+        {"type": "realnvp.maf", "hidden": [8]},
+        {"type": "realnvp.autoregressive", "univariate": "realnvp.rational_quadratic", "net": MADE},
+    ],
+    "mixture_1d": {"type": "realnvp.mixture_cdf", "components": 3, "family": "normal"}
+    | {"latent": "probit"},
+    "realnvp_image": [{"type": "logit", "alpha": 0.05}, IMAGE],
+    "pixels": [
+        {"type": "logit", "alpha": 0.05},
+        {
+            "type": "realnvp.autoregressive",
+            "univariate": {"type": "realnvp.mixture_cdf", "components": 2},
+            "net": {"type": "realnvp.pixelcnn", "filters": 6, "layers": 1, "kernel": 3},
+        },
+    ],
+    "residual": {"type": "realnvp.residual", "hidden": [8]},
+    "continuous": {"type": "realnvp.continuous", "steps": 2},
+    "augmented": {"type": "realnvp.rational_quadratic", "hidden": 8},
+    "sliced": {"type": "realnvp.maf", "hidden": [8]},
+}
+NOISE = {"type": "coupling", "split": "checkerboard", "net": {"type": "convnet", "hidden": 3}}
+FRONT = {
+    "realnvp_image": {"dequantize": "realnvp.uniform_dequantize"},
+    "pixels": {
+        "dequantize": {"type": "realnvp.variational_dequantize", "bijector": NOISE},
+        "base": "logistic",
+    },
+    "augmented": {"surjection": {"type": "realnvp.augment", "extra": 2}},
+    "sliced": {"surjection": "realnvp.slice"},
+}
+for name, of in FLOWS.items():
+    MODELS[name] = {
+        "type": "flow",
+        "bijector": {"type": "chain", "of": of} if isinstance(of, list) else of,
+        **FRONT.get(name, {}),
+    }
 CLOUDS = {"type": "shapes3d", "points": 16, "size": 24, "held_out": 9}
 PLANE = {"type": "toy2d", "density": "moons", "size": 60, "held_out": 40}
+SHAPES = {"type": "shapes2d", "side": 8, "size": 60}
+DATA = {
+    **{name: PLANE for name in ("flow", "gain", "gan", *FLOWS)},
+    "mixture_1d": {"type": "toy1d", "density": "mixture", "size": 60, "held_out": 40},
+    "realnvp_image": SHAPES,
+    "pixels": SHAPES,
+}
 
 
 def small(model, **train):
@@ -46,7 +93,5 @@ def small(model, **train):
         "checkpoint_every": 4,
         "device": "cpu",
     }
-    data = PLANE if model in ("flow", "gain", "gan") else CLOUDS
-    return run_spec(
-        {"version": 1, "model": MODELS[model], "data": data, "train": {**defaults, **train}}
-    )
+    data, train = DATA.get(model, CLOUDS), {**defaults, **train}
+    return run_spec({"version": 1, "model": MODELS[model], "data": data, "train": train})

@@ -4,7 +4,7 @@ import pytest
 import torch
 from host_reads import HostReads
 from learning_parts import offered
-from run_specs import small
+from run_specs import FLOWS, small
 
 from corekit.data.loading import Loader
 from corekit.interfaces.callback import Callback
@@ -54,7 +54,7 @@ def reads_of(spec, folder, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:.*couple the rows")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("model", ["flow", "latent", "diffusion", "gan"])
+@pytest.mark.parametrize("model", ["flow", "latent", "diffusion", "gan", *FLOWS])
 def test_no_step_reads_a_value(model, precision, tmp_path, monkeypatch):
     """With averages at two rates, clipping, accumulation, a schedule, and parts that learn."""
     spec = small(

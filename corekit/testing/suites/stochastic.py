@@ -10,15 +10,17 @@ from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape, Support
 from corekit.errors import ShapeError
-from corekit.interfaces.draws import Draws
-from corekit.interfaces.likelihood import LogProb
+from corekit.interfaces.draws import Draws, Randomness
+from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.stochastic import Stochastic
 from corekit.testing.case import ROWS, Case
 from corekit.testing.check import CheckFailed, Suite, expect, expect_equal
 from corekit.testing.exercise import Exercise, Tensors, draws
 from corekit.testing.likelihood import expect_kind
 from corekit.testing.module import MANY, module_checks
+from corekit.testing.plane import moments, normal_log_density, points_of_the_plane
 from corekit.testing.refusal import expect_refused
+from corekit.testing.statistics import ERRORS
 
 DRAWS = 4000
 """Draws for each value of x, where an average is compared with the truth."""
@@ -27,6 +29,9 @@ GRID = 120
 """Points on each axis of the unit square; a multiple of `LEVELS`."""
 
 LEVELS = 3
+
+INTEGRALS = 50
+"""Draws of every point of the plane."""
 
 
 class StochasticExercise(Exercise):
@@ -47,14 +52,15 @@ class StochasticExercise(Exercise):
         return inputs
 
     def __call__(self, part: Stochastic, inputs: Tensors) -> Tensors:
-        """z and value of x, and x_of_z."""
+        """z and value of x, and x_of_z; a z that is not drawn is called kept."""
         z, log_prob = part(inputs["x"], inputs.get("context"), draws(inputs))
-        x_of_z = part.inverse(inputs["z"], inputs.get("context"))
-        return {"z": z, "value": log_prob.value, "x_of_z": x_of_z}
+        x_of_z = part.inverse(inputs["z"], inputs.get("context"), draws(inputs))
+        name = "z" if part.draws_in == "forward" else "kept"
+        return {name: z, "value": log_prob.value, "x_of_z": x_of_z}
 
     def differentiable(self, outputs: Tensors) -> Tensors:
         """Not x of z: rounding down has no slope."""
-        return {"z": outputs["z"], "value": outputs["value"]}
+        return {name: value for name, value in outputs.items() if name != "x_of_z"}
 
 
 EXERCISE = StochasticExercise()
@@ -80,6 +86,13 @@ def is_of_levels(case: Case) -> bool:
     data = case.given.get("data")
     cube = case.part.codomain is Support.UNIT_INTERVAL
     return data is not None and data.levels is not None and cube
+
+
+def is_of_reals(case: Case) -> bool:
+    """Whether x and z are real numbers and the kind says what exponentials are on average."""
+    part: Stochastic = case.part
+    real = part.domain is Support.REAL and part.codomain is Support.REAL
+    return real and not part.dequantizes and part.kind in (Likelihood.EXACT, Likelihood.WEIGHT)
 
 
 class Edge(Draws):
@@ -121,39 +134,45 @@ def shapes_and_kind_are_as_declared(case: Case) -> None:
 
 @SUITE.check()
 def what_is_drawn_leads_back(case: Case) -> None:
-    """inverse(forward(x)) = x exactly, in float32 and float64, also at the ends of the draws."""
+    """The way back from a draw gives, exactly, what it was drawn for, also at their ends."""
     for dtype in (torch.float32, torch.float64):
         part, inputs = case.ready(dtype), EXERCISE.inputs(case, dtype, MANY)
-        x, context = inputs["x"], inputs.get("context")
+        context, forward = inputs.get("context"), part.draws_in == "forward"
         sources = {"": draws(inputs), ", lowest": Edge(upper=False), ", highest": Edge(upper=True)}
         for which, source in sources.items():
-            z, _ = part(x, context, source)
+            given = inputs["x"] if forward else inputs["z"]
+            drawn = _drawn(part, given, context, source)
+            back = part.inverse(drawn, context) if forward else part(drawn, context)[0]
             expect_equal(
-                f"inverse(forward(x)) must be x ({dtype}{which} draw), and differs",
-                part.inverse(z, context).to(dtype),
-                x,
+                f"{'inverse(forward(x))' if forward else 'forward(inverse(z))'} must be "
+                f"{'x' if forward else 'z'} ({dtype}{which} draw), and differs",
+                back.to(dtype),
+                given,
                 "Sums such as level + noise round up to the next level: move them back.",
             )
 
 
 @SUITE.check()
 def the_draws_alone_decide(case: Case) -> None:
-    """The same generator gives the same z, another one another z; torch's own is left alone."""
+    """One generator gives the same every time, another another; torch's own is left alone."""
     part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
-    x, context, state = inputs["x"], inputs.get("context"), torch.get_rng_state()
+    name, what = ("x", "z") if part.draws_in == "forward" else ("z", "x")
+    context, state = inputs.get("context"), torch.get_rng_state()
     one, same, other = (
-        part(x, context, torch.Generator().manual_seed(seed))[0] for seed in (0, 0, 1)
+        _drawn(part, inputs[name], context, torch.Generator().manual_seed(seed))
+        for seed in (0, 0, 1)
     )
-    expect(torch.equal(one, same), "the same generator must give the same z.")
-    expect(not torch.equal(one, other), "another generator must give another z.")
-    what = "torch's global state must be left alone, but it moved"
-    expect_equal(what, torch.get_rng_state(), state, "Draw from `draws`.")
+    expect(torch.equal(one, same), f"the same generator must give the same {what}.")
+    expect(not torch.equal(one, other), f"another generator must give another {what}.")
+    left = "torch's global state must be left alone, but it moved"
+    expect_equal(left, torch.get_rng_state(), state, "Draw from `draws`.")
 
 
 @SUITE.check(is_of_levels)
 def its_log_prob_is_of_its_kind(case: Case) -> str:
     """For a known density of z, averages over draws give the true probability of each x."""
     part, data = _of_two(case)
+    expect(part.dequantizes, "dequantizes must be True for a map of levels to a cube, got False.")
     shape = data.event_shape
     middles = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
     grid = torch.cartesian_prod(middles, middles).reshape(-1, *shape)
@@ -171,6 +190,39 @@ def its_log_prob_is_of_its_kind(case: Case) -> str:
         claimed = LogProb(_density(z) + found.value, found.kind)
         detail = expect_kind(f"log p(z) + value at levels {levels}", claimed, truth)
     return detail
+
+
+@SUITE.check(is_of_reals)
+def its_density_is_that_of_its_samples(case: Case) -> str:
+    """For a known density of z, moments of samples of x agree with integrals of exp(value) p(z)."""
+    part, data = _of_two(case)
+    context = _context(part, 1)
+    grid, area = points_of_the_plane()
+    generator = torch.Generator().manual_seed(1)
+    found = []
+    for _ in range(INTEGRALS):
+        given = None if context is None else _repeat(context, len(grid))
+        z, value = part(grid.reshape(-1, *data.event_shape), given, generator)
+        found.append((normal_log_density(z) + value.value).exp())
+    integrals = area * torch.stack(found) @ moments(grid)
+    spread = (found[0] - found[1]).abs().max().item()
+    expect(
+        part.kind is not Likelihood.EXACT or spread < 1e-9,
+        f"log p(z) + value claims to be exact and must not depend on draws, but exp of it differs "
+        f"by {spread:.3g}. If it is a weight, say so in its kind.",
+    )
+    z = 0.5 * torch.randn(DRAWS, *part.latent_shape, generator=generator, dtype=torch.float64)
+    given = None if context is None else _repeat(context, DRAWS)
+    drawn = moments(part.inverse(z, given, generator).flatten(1))
+    want, got = drawn.mean(0), integrals.mean(0)
+    error = (drawn.var(0) / len(drawn) + integrals.var(0) / len(integrals)).sqrt()
+    worst = ((got - want).abs() / (ERRORS * error + 1e-3)).max().item()
+    expect(
+        worst <= 1,
+        "the integrals of exp(log p(z) + value) times 1, x_1, x_2, x_1^2, x_1 x_2, x_2^2 must be "
+        f"the means over samples, {_numbers(want)}, got {_numbers(got)} +- {_numbers(error)}.",
+    )
+    return f"at most {worst:.2g} of what chance explains"
 
 
 @SUITE.check()
@@ -207,6 +259,17 @@ def _of_two(case: Case) -> tuple[Stochastic, DataSpec]:
             continue
         return part, data
     raise CheckFailed(f"it must take an event of two numbers, got {'; '.join(errors)}")
+
+
+def _drawn(part: Stochastic, given: Tensor, context: Tensor | None, source: Randomness) -> Tensor:
+    """What the way that draws gives."""
+    if part.draws_in == "forward":
+        return part(given, context, source)[0]
+    return part.inverse(given, context, source)
+
+
+def _numbers(values: Tensor) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values.tolist()) + ")"
 
 
 def _density(z: Tensor) -> Tensor:

@@ -134,8 +134,9 @@ def test_a_whole_maf_layer_and_its_inverse(golden):
 
 @pytest.mark.parametrize("order", ["sequential", "reversed", "random"])
 @pytest.mark.parametrize("context_shape", [None, (3,)])
-def test_the_inverse_by_units_is_the_inverse_by_passes(order, context_shape):
-    made = partial(Made, hidden=(16, 13), order=order, seed=5)
+@pytest.mark.parametrize("options", [{}, {"blocks": 2, "activate_context": True}])
+def test_the_inverse_by_units_is_the_inverse_by_passes(order, context_shape, options):
+    made = partial(Made, hidden=(16, 13), order=order, seed=5, **options)
     layer = random(Autoregressive((6,), context_shape, univariate=RationalQuadratic(4), net=made))
     z = torch.randn(4, 6, dtype=torch.float64)
     context = None if context_shape is None else torch.randn(4, 3, dtype=torch.float64)
@@ -146,18 +147,22 @@ def test_the_inverse_by_units_is_the_inverse_by_passes(order, context_shape):
     torch.testing.assert_close(fast_logdet, slow_logdet, rtol=1e-10, atol=1e-10)
 
 
-def test_every_hidden_unit_is_computed_once():
+@pytest.mark.parametrize(
+    ("options", "units"), [({"hidden": (64, 64)}, 128), ({"hidden": (64,), "blocks": 2}, 4 * 64)]
+)
+def test_every_hidden_unit_is_computed_once(options, units):
     """The arithmetic of the inverse is that of about one pass, not one per feature."""
-    layer = random(Maf((20,), hidden=(64, 64)))
+    layer = random(Autoregressive((20,), net=partial(Made, **options)))
     seen = []
     layer.net.activation.register_forward_hook(lambda _, args, out: seen.append(out.shape[0]))
     with torch.no_grad():
         layer.inverse(torch.randn(3, 20, dtype=torch.float64))
-    assert sum(seen) == 128
+    assert sum(seen) == units
 
 
-def test_gradients_go_through_the_inverse():
-    layer = random(Maf((4,), hidden=(8, 8)))
+@pytest.mark.parametrize("options", [{"hidden": (8, 8)}, {"hidden": (6,), "blocks": 1}])
+def test_gradients_go_through_the_inverse(options):
+    layer = random(Autoregressive((4,), net=partial(Made, **options)))
     z = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda z: layer.inverse(z), (z,))
     assert torch.autograd.gradgradcheck(lambda z: layer.inverse(z)[1], (z,))
@@ -174,6 +179,34 @@ def test_every_feature_depends_on_the_context_and_on_all_before(order):
     assert bool((by_context != 0).all())
     rank = made.rank
     assert torch.equal(by_x[:, 0] != 0, rank[None, :] < rank[:, None])
+
+
+def test_the_first_feature_can_be_kept_from_the_context():
+    made = random(Made((4,), (1, 4), (2,), hidden=(16,), blocks=1, first_sees_context=False))
+    x, context = torch.randn(1, 4, dtype=torch.float64), torch.randn(1, 2, dtype=torch.float64)
+    by_context = torch.autograd.functional.jacobian(lambda c: made(x, c)[0, 0], context)[:, 0]
+    assert not by_context[0].any()
+    assert bool((by_context[1:] != 0).all())
+
+
+def test_residual_blocks_are_added_to_what_one_layer_computes():
+    """By hand, and a block that adds nothing leaves a map that is linear in x."""
+    made = random(Made((3,), (2, 3), (2,), hidden=(5,), blocks=1, activate_context=True))
+    x, c = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 2, dtype=torch.float64)
+    h = made.layers[0](x) + torch.relu(made.context(c))
+    inside = made.layers[1](torch.relu(h)) + made.block_contexts[0](c)
+    want = made.layers[3](h + made.layers[2](torch.relu(inside)))
+    torch.testing.assert_close(made(x, c).flatten(1), want)
+    assert made.context.bias is not None
+    torch.nn.init.zeros_(made.layers[2].weight)
+    torch.testing.assert_close(made(x, c) + made(-x, c), 2 * made(0 * x, c))
+
+
+def test_a_new_block_hardly_changes_what_passes():
+    made = Made((6,), (2, 6), hidden=(16,), blocks=3, zero_last=False)
+    h = made.layers[0](x := torch.randn(5, 6))
+    torch.testing.assert_close(made(x).flatten(1), made.layers[-1](h), rtol=0, atol=0.05)
+    assert bool(made.layers[2].weight.any())
 
 
 def test_one_feature_is_a_learned_constant():
@@ -209,6 +242,8 @@ def test_bad_arguments_are_refused():
         Maf((4,), order=(0, 1, 1, 2))
     with pytest.raises(ShapeError, match="adjacency must be 4 rows of 4, got 2 rows of 2"):
         Made((4,), (2, 4), adjacency=((0, 1), (0, 0)))
+    with pytest.raises(UsageError, match="blocks must be 0 with an adjacency, got 2"):
+        Made((2,), (2, 2), adjacency=((0, 0), (1, 0)), blocks=2)
     with pytest.raises(UsageError, match="no circle"):
         Made((2,), (2, 2), adjacency=((0, 1), (1, 0)))
     with pytest.raises(ShapeError, match="must let some feature see another"):

@@ -13,6 +13,7 @@ from corekit_realnvp.pixel_masks import kernel_mask
 from corekit_realnvp.pixelcnn import PixelCnn
 from corekit_realnvp.splines import RationalQuadratic
 
+from corekit.build import build
 from corekit.errors import ShapeError, UsageError
 from corekit.flows.bases import Logistic, Uniform
 from corekit.flows.prior import FlowPrior, StandardNormal
@@ -229,9 +230,44 @@ def test_components_are_refused_where_there_are_none():
     layer = Autoregressive((3,))
     with pytest.raises(UsageError, match="components need a mixture"):
         layer.ancestral(torch.zeros(2, 3), None, Draws())
-    flow = FlowPrior((3,), bijector=partial(Autoregressive, univariate=MixtureCdf(2)))
+    mixtures = partial(FlowPrior, (3,), bijector=partial(Autoregressive, univariate=MixtureCdf(2)))
+    flow = mixtures()
     with pytest.raises(UsageError, match="base must be Logistic, got StandardNormal"):
         flow.sample(2, components=True)
+    with pytest.raises(UsageError, match="base must be Logistic, got StandardNormal"):
+        mixtures(sample_by="components")
+    with pytest.raises(UsageError, match=r"truncate must not be given .*got 1\.5"):
+        mixture_flow("logit", "normal", Made).sample(2, components=True, truncate=1.5)
+
+
+def test_a_spec_says_that_samples_are_drawn_by_components():
+    """As with components=True, which overrules it."""
+    made = {
+        how: build(
+            {
+                "version": 1,
+                "model": {
+                    "type": "flow",
+                    "bijector": {
+                        "type": "realnvp.autoregressive",
+                        "univariate": {"type": "realnvp.mixture_cdf", "components": 3},
+                    },
+                    "base": "logistic",
+                    "sample_by": how,
+                },
+                "data": {"type": "toy2d", "density": "moons"},
+            }
+        )
+        for how in ("inversion", "components")
+    }
+    made["components"].load_state_dict(made["inversion"].state_dict())
+
+    def sample(how, **options):
+        return made[how].sample(5, generator=torch.Generator().manual_seed(0), **options)
+
+    assert torch.equal(sample("components"), sample("inversion", components=True))
+    assert torch.equal(sample("components", components=False), sample("inversion"))
+    assert not torch.equal(sample("components"), sample("inversion"))
 
 
 @pytest.mark.slow

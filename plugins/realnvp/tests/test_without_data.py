@@ -18,7 +18,7 @@ from corekit.interfaces.records import Batch
 from corekit.nn.mlp import Mlp
 
 
-def fitted(target, univariate, steps, **options):
+def fitted(target, univariate, steps, *, rows=256, width=1.0, **options):
     torch.manual_seed(0)
     net = partial(Mlp, hidden=(32, 32), activation="silu")
     couplings = [
@@ -26,15 +26,21 @@ def fitted(target, univariate, steps, **options):
     ]
     chain = partial(Chain, of=[Linear, *couplings])
     model = VariationalFlow(DataSpec((2,)), bijector=chain, target=target, **options)
+    with torch.no_grad():
+        model.density.bijector[0].weight.div_(width)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    draws, rows = torch.Generator().manual_seed(1), Batch(torch.zeros(256, 2))
+    draws, rows = torch.Generator().manual_seed(1), Batch(torch.zeros(rows, 2))
     for _ in range(steps):
         optimizer.zero_grad()
         model(rows, draws=draws).total.mean().backward()
         optimizer.step()
         schedule.step()
     return model
+
+
+# A narrow start, or few draws per step, may fall into one of two far modes, by rounding alone.
+WIDE = {"width": 1.7, "rows": 1024}
 
 
 def generator():
@@ -51,15 +57,15 @@ def test_three_hundred_steps_of_reverse_kl_on_a_banana():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "univariate", "options", "share"),
+    ("name", "univariate", "steps", "options", "share"),
     [
-        ("banana", None, {}, 0.99),
-        ("two_modes", RationalQuadratic(8, 6.0), {}, 0.7),
-        ("two_modes", RationalQuadratic(8, 6.0), {"alpha": 0.0, "particles": 4}, 0.7),
+        ("banana", None, 1000, {}, 0.99),
+        ("two_modes", RationalQuadratic(8, 6.0), 600, WIDE, 0.7),
+        ("two_modes", RationalQuadratic(8, 6.0), 600, {**WIDE, "alpha": 0.0, "particles": 4}, 0.7),
     ],
 )
-def test_log_z_within_three_standard_errors(name, univariate, options, share):
-    model, target = fitted(name, univariate, 1000, **options), TARGETS[name]
+def test_log_z_within_three_standard_errors(name, univariate, steps, options, share):
+    model, target = fitted(name, univariate, steps, **options), TARGETS[name]
     weighted = importance_sample(model.density, target.log_density, 20_000, generator=generator())
     found = weighted.evidence()
     assert abs(found.log_z - target.log_z) < 3 * found.error

@@ -17,6 +17,7 @@ class Right(Stochastic):
     """Uniform noise, skewed by a learned power and a context; every wrong one changes a line."""
 
     codomain = Support.UNIT_INTERVAL
+    dequantizes = True
 
     def __init__(self, data, context_shape=None):
         super().__init__()
@@ -53,7 +54,7 @@ class Right(Stochastic):
         low, high = level / self.levels, (level + 1) / self.levels
         return torch.minimum(torch.maximum(z, low + 1e-6), high - 1e-6)
 
-    def _inverse(self, z, context):
+    def _inverse(self, z, context, draws):
         level = (z.detach() * self.levels).floor().clamp(0, self.levels - 1)
         return self.lowest + self.bin_width * level
 
@@ -77,7 +78,7 @@ class ForgetsTheSlope(Right):
 
 
 class RoundsToTheNearest(Right):
-    def _inverse(self, z, context):
+    def _inverse(self, z, context, draws):
         return self.lowest + self.bin_width * (z * self.levels).round()
 
 
@@ -130,8 +131,8 @@ class LevelsAsTheyAre(Right):
         z, value = super()._forward(x, context, draws)
         return z * self.levels, value + z[0].numel() * math.log(self.levels)
 
-    def _inverse(self, z, context):
-        return super()._inverse(z / self.levels, context)
+    def _inverse(self, z, context, draws):
+        return super()._inverse(z / self.levels, context, draws)
 
 
 class IgnoresContext(Right):
@@ -151,9 +152,126 @@ class LooseScale(Right):
         self.scale = torch.ones(2)
 
 
+class DoesNotSayThatItDequantizes(Right):
+    dequantizes = False
+
+
+class RightSlice(Stochastic):
+    """The last feature or channel is Gaussian given the mean of the others; wrong ones below."""
+
+    kind = Likelihood.EXACT
+    draws_in = "inverse"
+
+    def __init__(self, data, context_shape=None):
+        super().__init__()
+        self.event_shape, self.context_shape = data.event_shape, context_shape
+        self.slope = nn.Parameter(torch.zeros(()))
+        self.log_std = nn.Parameter(torch.zeros(()))
+        if context_shape is not None:
+            self.net = nn.Linear(math.prod(context_shape), 1)
+
+    @property
+    def latent_shape(self):
+        return self.event_shape[0] - 1, *self.event_shape[1:]
+
+    def mean(self, z, context):
+        mean = self.slope.to(z.dtype) * z.mean(1, keepdim=True)
+        if context is None:
+            return mean
+        shift = self.net(context.flatten(1)).to(z.dtype)
+        return mean + shift.reshape(-1, *(1,) * (z.ndim - 1))
+
+    def log_density(self, y, mean):
+        wide = torch.promote_types(y.dtype, torch.float32)
+        log_std = self.log_std.to(wide)
+        eps = (y.to(wide) - mean.to(wide)) * (-log_std).exp()
+        return -0.5 * eps.square() - log_std - 0.5 * math.log(2 * math.pi)
+
+    def std(self):
+        return self.log_std.exp()
+
+    def eps(self, draws, z):
+        return draws.normal("slice", (len(z), 1, *z.shape[2:]), z)
+
+    def _forward(self, x, context, draws):
+        z, y = x[:, :-1], x[:, -1:]
+        return z, self.log_density(y, self.mean(z, context)).flatten(1).sum(1)
+
+    def _inverse(self, z, context, draws):
+        y = self.mean(z, context) + self.std().to(z.dtype) * self.eps(draws, z)
+        return torch.cat((z, y), dim=1)
+
+
+class VarianceForDeviation(RightSlice):
+    def std(self):
+        return (2 * self.log_std).exp()
+
+
+class ForgetsTheDeviation(RightSlice):
+    def log_density(self, y, mean):
+        return super().log_density(y, mean) + self.log_std.to(y.dtype)
+
+
+class ForgetsTheMean(RightSlice):
+    def log_density(self, y, mean):
+        return super().log_density(y, 0 * mean)
+
+
+class MovesWhatItKeeps(RightSlice):
+    def _inverse(self, z, context, draws):
+        return super()._inverse(z * (1 + 1e-6), context, draws)
+
+
+class FillsFromTorch(RightSlice):
+    def eps(self, draws, z):
+        return torch.randn_like(z[:, :1])
+
+
+class FillsWithoutADraw(RightSlice):
+    def eps(self, draws, z):
+        return 0 * z[:, :1]
+
+
+class RightAugment(RightSlice):
+    """The same Gaussian the other way round: it is put beside the data."""
+
+    kind = Likelihood.WEIGHT
+    draws_in = "forward"
+
+    @property
+    def latent_shape(self):
+        return self.event_shape[0] + 1, *self.event_shape[1:]
+
+    def _forward(self, x, context, draws):
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = self.mean(wide, context)
+        e = mean + self.std().to(wide.dtype) * self.eps(draws, wide)
+        value = -self.log_density(e, mean).flatten(1).sum(1)
+        return torch.cat((wide, e), dim=1), self.sign * value
+
+    sign = 1
+
+    def _inverse(self, z, context, draws):
+        return z[:, :-1]
+
+
+class AddsLogQ(RightAugment):
+    sign = -1
+
+
+class WiderThanCounted(RightAugment):
+    def std(self):
+        return 1.2 * super().std()
+
+
+class ClaimsAnExactWeight(RightAugment):
+    kind = Likelihood.EXACT
+
+
 _bug = partial(Tooth, "stochastic")
 KIND = "its_log_prob_is_of_its_kind"
-RIGHT = [Right]
+DENSITY = "its_density_is_that_of_its_samples"
+RIGHT = [Right, RightSlice, RightAugment]
 TEETH = [
     _bug("the width of the bins is left out", ForgetsTheLevels, KIND),
     _bug("log q is added, not subtracted", OppositeSign, KIND),
@@ -174,5 +292,15 @@ TEETH = [
         SkipsTheCheck,
         "wrong_inputs_are_refused",
     ),
+    _bug("it does not say that it dequantizes", DoesNotSayThatItDequantizes, KIND),
+    _bug("a slice is drawn with a variance for a deviation", VarianceForDeviation, DENSITY),
+    _bug("the deviation of what is dropped is not counted", ForgetsTheDeviation, DENSITY),
+    _bug("the mean of what is dropped is not counted", ForgetsTheMean, DENSITY),
+    _bug("log q of what is added is added", AddsLogQ, DENSITY),
+    _bug("what is added is drawn wider than counted", WiderThanCounted, DENSITY),
+    _bug("a weight of real numbers claims to be exact", ClaimsAnExactWeight, DENSITY),
+    _bug("the way back moves what was kept", MovesWhatItKeeps, "what_is_drawn_leads_back"),
+    _bug("what was dropped is drawn from torch", FillsFromTorch, "the_draws_alone_decide"),
+    _bug("what was dropped comes back without a draw", FillsWithoutADraw, "the_draws_alone_decide"),
     _bug("it holds a tensor", LooseScale, "every_tensor_is_a_parameter_or_a_buffer"),
 ]

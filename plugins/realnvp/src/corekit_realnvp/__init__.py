@@ -39,6 +39,13 @@ def _couplings() -> list[Component]:
             "coupling:RationalQuadraticCoupling",
             "move one part by splines, conditioned on the other",
         ),
+        _component(
+            "network",
+            "residual_mlp",
+            "specs:ResidualMlpSpec",
+            "residual_mlp:ResidualMlp",
+            "a perceptron of residual blocks",
+        ),
     ]
 
 
@@ -162,6 +169,25 @@ def _images() -> list[Component]:
     ]
 
 
+def _surjections() -> list[Component]:
+    return [
+        _component(
+            "stochastic",
+            "augment",
+            "surjection_specs:AugmentSpec",
+            "surjections:Augment",
+            "put numbers of a Gaussian beside the data",
+        ),
+        _component(
+            "stochastic",
+            "slice",
+            "surjection_specs:SliceSpec",
+            "surjections:Slice",
+            "keep some features, model the others given these",
+        ),
+    ]
+
+
 def _free_form() -> list[Component]:
     return [
         _component(
@@ -192,6 +218,13 @@ def _importers() -> list[Component]:
     return [
         Component(
             "importer",
+            "realnvp.nflows",
+            spec="corekit_realnvp.importer_specs:NflowsSpec",
+            target="corekit_realnvp.nflows:NflowsImporter",
+            summary="flows of nflows: MAF, NSF, RealNVP, their permutations and linear layers",
+        ),
+        Component(
+            "importer",
             "realnvp.zuko",
             spec="corekit_realnvp.importer_specs:ZukoSpec",
             target="corekit_realnvp.zuko:ZukoImporter",
@@ -208,6 +241,7 @@ def corekit_components() -> list[Component]:
         *_autoregressive(),
         *_univariates(),
         *_images(),
+        *_surjections(),
         *_free_form(),
         *_importers(),
     ]

@@ -31,6 +31,17 @@ class MadeSpec(Spec):
         None, description="in place of an order: for each feature, which ones it sees"
     )
     zero_last: bool = Field(True, description="whether a new network gives zeros")
+    blocks: int = Field(
+        0,
+        ge=0,
+        description="residual blocks of two layers behind the hidden ones; not with an adjacency",
+    )
+    first_sees_context: bool = Field(
+        True, description="whether the first feature depends on the context; in nflows it does not"
+    )
+    activate_context: bool = Field(
+        False, description="whether what the context adds passes the activation, as in nflows"
+    )
 
     def shape(self, in_shape: Shape, out_shape: Shape, context_shape: Shape | None = None) -> None:
         """A vector, and parameters for each of its features."""

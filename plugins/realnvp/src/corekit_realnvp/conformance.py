@@ -42,7 +42,15 @@ Autoregressive = Conformance(
 )
 Maf = Conformance(options=({"hidden": (16, 13), "order": "random", "seed": 3},))
 Iaf = Conformance(options=({"hidden": (16,)},))
-Made = Conformance(options=({"hidden": (16, 13)}, {"hidden": (16,), "order": "random"}))
+Made = Conformance(
+    options=(
+        {"hidden": (16, 13)},
+        {"hidden": (16,), "order": "random"},
+        {"hidden": (8, 11), "blocks": 2, "activation": "tanh", "activate_context": True},
+        {"hidden": (11,), "blocks": 1, "first_sees_context": False},
+    )
+)
+ResidualMlp = Conformance(options=({"hidden": 6}, {"hidden": 6, "blocks": 0}))
 RationalQuadratic = Conformance(
     options=(
         {"bins": 4},
@@ -79,6 +87,9 @@ VariationalDequantize = Conformance(
     options=({"bijector": {"type": "coupling", "net": {"type": "mlp", "hidden": (6,)}}},)
 )
 UniformDequantize = Conformance()
+_WIDE = {"net": {"type": "mlp", "hidden": (6,)}}
+Augment = Conformance(options=({**_WIDE, "extra": 2}, {"conditional": False}))
+Slice = Conformance(options=(_WIDE, {"conditional": False, "max_log_scale": None}))
 _SMALL = {"type": "mlp", "hidden": (8,), "activation": "tanh"}
 Planar = Conformance(options=({"net": _SMALL},))
 _TINY = {"filters": 2, "blocks": 0, "checkers": (1, 1), "channels": 1, "actnorm": "all"}

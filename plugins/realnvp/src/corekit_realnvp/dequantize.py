@@ -20,6 +20,7 @@ class _Dequantize(Stochastic):
     """What dequantisers share: from levels to bins of the unit interval, and back."""
 
     codomain = Support.UNIT_INTERVAL
+    dequantizes = True
 
     def __init__(self, data: DataSpec, context_shape: Shape | None = None) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class _Dequantize(Stochastic):
             inside = torch.nextafter(inside, towards.to(inside.dtype))
         return z + (inside - z.detach())
 
-    def _inverse(self, z: Tensor, context: Tensor | None) -> Tensor:
+    def _inverse(self, z: Tensor, context: Tensor | None, draws: Draws) -> Tensor:
         level = (z.detach() * self.levels).floor().clamp(0, self.levels - 1)
         return self.lowest + self.bin_width * level
 

@@ -57,25 +57,37 @@ class Made(Network):
     triangular: when features are computed one after another (`sequential`), every unit is computed
     once, and all of them cost about one pass, not one per feature.
 
+    With ``blocks`` the last hidden layer is followed by residual blocks of its width, and the
+    output is linear in what they make, so that depth takes nothing from what one layer can do:
+
+    .. math:: h \leftarrow h + B\, a(A\, a(h) + C c), \qquad \text{output} = W h + b
+
     Args:
         in_shape: ``(D,)``.
         out_shape: ``(P, D)``.
         context_shape: Shape of a context, which all hidden units see; or None.
         hidden: Width of each hidden layer.
+        blocks: Number of residual blocks of two layers behind them; needs an order.
         activation: relu, silu, gelu, tanh, elu or leaky_relu.
         order: sequential, reversed, random, or the place of each feature.
         seed: Of the random order.
         adjacency: Instead of an order, which features each feature sees: D rows of D zeros or ones
             without circles.
         zero_last: Whether a new network gives zeros.
+        first_sees_context: Whether the feature that comes first depends on the context too; in
+            nflows it does not.
+        activate_context: Whether what the context adds to the first layer passes the activation
+            by itself before, as in nflows.
 
     Shape: x ``(B, D)``, context ``(B, *context_shape)``; output ``(B, P, D)``.
 
     Raises:
         ShapeError: If the shapes are not those, or the adjacency is not ``(D, D)``.
-        UsageError: If the order is unknown or the adjacency has a circle.
+        UsageError: If the order is unknown, the adjacency has a circle, or there are blocks with
+            an adjacency.
 
-    Source: Germain et al., MADE, ICML 2015, https://arxiv.org/abs/1502.03509.
+    Source: Germain et al., MADE, ICML 2015, https://arxiv.org/abs/1502.03509; blocks as in Nash
+        and Durkan, Autoregressive Energy Machines, ICML 2019, https://arxiv.org/abs/1904.05626.
     """
 
     autoregressive = True
@@ -92,6 +104,9 @@ class Made(Network):
         seed: int = 0,
         adjacency: Sequence[Sequence[int]] | None = None,
         zero_last: bool = True,
+        blocks: int = 0,
+        first_sees_context: bool = True,
+        activate_context: bool = False,
     ) -> None:
         super().__init__(in_shape, out_shape, context_shape)
         if len(in_shape) != 1 or tuple(out_shape[1:]) != tuple(in_shape) or not hidden:
@@ -100,16 +115,15 @@ class Made(Network):
                 f"got {tuple(in_shape)}, {tuple(out_shape)} and {tuple(hidden)}."
             )
         features, outputs = in_shape[0], out_shape[0]
-        self.sorted = adjacency is None
+        self.sorted, self.hidden, self.blocks = adjacency is None, len(hidden), blocks
         if adjacency is None:
             rank = ranks(features, order, seed)
-            degrees = [
-                sorted(hidden_degrees(features, width, context=context_shape is not None))
-                for width in hidden
-            ]
+            known = context_shape is not None and first_sees_context
+            widths = (*hidden, *(hidden[-1] for _ in range(2 * blocks)))
+            degrees = [sorted(hidden_degrees(features, width, context=known)) for width in widths]
             masks, self.ends = _sorted_masks(rank, degrees, outputs)
         else:
-            _check_adjacency(adjacency, features)
+            _check_adjacency(adjacency, features, blocks)
             rank = topological_ranks(adjacency)
             masks = adjacency_masks(adjacency, hidden, outputs)
             masks[-1] = [
@@ -120,8 +134,15 @@ class Made(Network):
         self.register_buffer("rank", torch.tensor(rank))
         self.layers = nn.ModuleList(MaskedLinear(mask) for mask in masks)
         self.activation = make_activation(activation)
+        self.activate_context = activate_context
         if context_shape is not None:
-            self.context = nn.Linear(math.prod(context_shape), hidden[0], bias=False)
+            size = math.prod(context_shape)
+            self.context = nn.Linear(size, hidden[0], bias=activate_context)
+            self.block_contexts = nn.ModuleList(
+                nn.Linear(size, hidden[-1], bias=False) for _ in range(blocks)
+            )
+        for layer in self.layers[self.hidden + 1 : -1 : 2]:
+            nearly_zero(layer)
         if zero_last:
             zero(self.layers[-1])
 
@@ -140,12 +161,26 @@ class Made(Network):
         super()._load_from_state_dict(state, prefix, *args)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        first, *rest = self._given(context)
         h = self.layers[0](x)
-        if context is not None:
-            h = h + self.context(context.flatten(1))
-        for layer in self.layers[1:]:
+        h = h if first is None else h + first
+        for layer in self.layers[1 : self.hidden]:
             h = layer(self.activation(h))
-        return h
+        blocks = iter(self.layers[self.hidden : -1])
+        for given, inner, outer in zip(rest, blocks, blocks, strict=True):
+            inside = inner(self.activation(h))
+            inside = inside if given is None else inside + given
+            h = h + outer(self.activation(inside))
+        return self.layers[-1](h if self.blocks else self.activation(h))
+
+    def _given(self, context: Tensor | None) -> list[Tensor | None]:
+        """What the context adds to the first layer and to the first one of each block."""
+        if context is None:
+            return [None] * (1 + self.blocks)
+        flat = context.flatten(1)
+        first = self.context(flat)
+        first = self.activation(first) if self.activate_context else first
+        return [first, *(layer(flat) for layer in self.block_contexts)]
 
     def sequential(self, element: Element, like: Tensor, context: Tensor | None) -> Tensor:
         """Compute the features in their order, each from parameters that the ones before give.
@@ -163,22 +198,26 @@ class Made(Network):
         weights: list[Tensor] = [layer.weight for layer in layers]
         weights[0] = weights[0][:, self.order]
         biases = [layer.bias[:, None] for layer in layers[:-1]]
-        if context is not None:
-            biases[0] = biases[0] + self.context(context.flatten(1)).T
+        for i, given in zip(
+            (0, *range(self.hidden, len(biases), 2)), self._given(context), strict=True
+        ):
+            biases[i] = biases[i] if given is None else biases[i] + given.T
         out = weights[-1].unflatten(0, (-1, features)).transpose(0, 1).contiguous()
         out_bias = layers[-1].bias.reshape(-1, features, 1)
         rows = [Rows(n, batch, like) for n in (features, *(len(w) for w in weights[:-1]))]
 
         def advance(place: int) -> None:
             """Compute the hidden units that see just so many features."""
-            for into, above, weight, bias, ends in zip(
-                rows, rows[1:], weights, biases, self.ends, strict=False
-            ):
+            stream = None  # what the blocks add to
+            for i, ends in enumerate(self.ends):
                 new = slice(ends[place], ends[place + 1])
                 if new.start < new.stop:
-                    seen = into.all()
-                    raw = torch.addmm(bias[new], weight[new, : len(seen)], seen)
-                    above.add(self.activation(raw))
+                    seen = rows[i].all()
+                    raw = torch.addmm(biases[i][new], weights[i][new, : len(seen)], seen)
+                    if i >= self.hidden - 1 and (i - self.hidden) % 2:  # the end of a block
+                        stream = raw = raw if stream is None else stream + raw
+                    last = self.blocks and i == len(self.ends) - 1
+                    rows[i + 1].add(raw if last else self.activation(raw))
 
         advance(0)
         for place, feature in enumerate(self.order):
@@ -222,7 +261,18 @@ def _sorted_masks(
     return masks, ends
 
 
-def _check_adjacency(adjacency: Sequence[Sequence[int]], features: int) -> None:
+def nearly_zero(layer: nn.Module) -> None:
+    """Small weights and biases: a block starts near the identity, with gradients everywhere."""
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -1e-3, 1e-3)
+
+
+def _check_adjacency(adjacency: Sequence[Sequence[int]], features: int, blocks: int) -> None:
+    if blocks:
+        raise UsageError(
+            f"Made: blocks must be 0 with an adjacency, got {blocks}. Use more hidden layers, or "
+            "an order."
+        )
     lengths = {len(row) for row in adjacency}
     if len(adjacency) != features or lengths != {features}:
         raise ShapeError(

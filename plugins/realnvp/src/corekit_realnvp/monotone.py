@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from corekit.errors import UsageError
+from corekit.flows.affine import bounded
 from corekit.interfaces.bijector import logdet_dtype
 from corekit.interfaces.univariate import Univariate
 
@@ -80,9 +81,9 @@ class Monotone(Univariate):
         offsets = (6 * (unit + 0.5) / h - 3).reshape(-1, *(1,) * (params.ndim - 2))
         for raw in params.split(3 * h + 2, dim=1):
             numbers, height, log_steepness, centre = raw.split((2, h, h, h), dim=1)
-            log_scale = _MAX_LOG_SCALE * torch.tanh(numbers[:, 0] / _MAX_LOG_SCALE)
+            log_scale = bounded(numbers[:, 0], _MAX_LOG_SCALE)
             lowered = (-height).clamp(min=0).sum(1, keepdim=True)
             height = torch.where(height < 0, height * ((1 - _FLOOR) / (1 + lowered)), height)
-            steepness = (_MAX_LOG_SCALE * torch.tanh(log_steepness / _MAX_LOG_SCALE)).exp()
+            steepness = bounded(log_steepness, _MAX_LOG_SCALE).exp()
             split.append((log_scale, numbers[:, 1], height, steepness, offsets + centre))
         return split

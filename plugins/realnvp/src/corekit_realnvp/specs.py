@@ -6,7 +6,7 @@ from pydantic import Field
 
 from corekit.data_spec import Shape
 from corekit.spec import Spec
-from corekit.spec.couplings import SPLIT, Split, check_split
+from corekit.spec.couplings import SPLIT, Activation, Split, check_split
 
 
 class AffineCouplingSpec(Spec):
@@ -59,3 +59,13 @@ class RationalQuadraticCouplingSpec(Spec):
         """The shape is kept; there must be two features or channels to split."""
         check_split(self.type, self.split, event_shape)
         return event_shape
+
+
+class ResidualMlpSpec(Spec):
+    """A perceptron of residual blocks, which a context gates."""
+
+    type: Literal["realnvp.residual_mlp"] = "realnvp.residual_mlp"
+    hidden: int = Field(128, ge=1, description="width of all layers")
+    blocks: int = Field(2, ge=0, description="number of blocks, of two layers each")
+    activation: Activation = Field("relu", description="in front of each layer of a block")
+    zero_last: bool = Field(True, description="whether a new network gives zeros")

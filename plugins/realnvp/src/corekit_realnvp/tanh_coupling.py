@@ -11,6 +11,7 @@ from corekit.errors import UsageError
 from corekit.flows.affine import Affine
 from corekit.flows.coupling import Coupling, NetworkFactory
 from corekit.flows.partition import Split
+from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.network import Network
 from corekit.nn.mlp import Mlp
 from corekit_realnvp.resnet import ResNet
@@ -52,6 +53,11 @@ class TanhScale(Network):
         shape = (out_shape[1], *(1,) * (len(out_shape) - 2)) if per == "channel" else ()
         self.scale = nn.Parameter(torch.ones(shape))
         self.shift = nn.Parameter(torch.zeros(shape))
+
+    @hands_on
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """The network starts from x."""
+        self.net.initialize(x, context)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         raw, shift = self.net(x, context).unbind(1)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from corekit.checkpoint.foreign import read_state
 from corekit.errors import CheckpointError
 from corekit.interfaces.importer import Imported, Importer
 from corekit.nn.activation import Activation
-from corekit_realnvp.state_files import read_state
 
 _ROOT = "transform.transforms."
 

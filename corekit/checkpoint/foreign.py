@@ -2,7 +2,7 @@
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,12 @@ from corekit.errors import CheckpointError
 _WRONG = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, within: Sequence[str] = ("state_dict",)) -> dict[str, Tensor]:
     """The tensors of a ``.pt``, ``.safetensors`` or ``.npz`` file.
+
+    Args:
+        path: The file.
+        within: Names under which a larger checkpoint may keep its state dict.
 
     Raises:
         CheckpointError: If it holds anything but a dict of tensors.
@@ -37,7 +41,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path}: must be a state dict in a .pt, .safetensors or .npz file, got: {reason}"
         ) from error
     if isinstance(loaded, Mapping):
-        loaded = loaded.get("state_dict", loaded)
+        loaded = next((loaded[name] for name in within if name in loaded), loaded)
     if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise CheckpointError(
             f"{path}: must hold a state dict of tensors, got a {type(loaded).__name__}. Save "
