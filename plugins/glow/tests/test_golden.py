@@ -10,16 +10,18 @@ from corekit_glow.ports import bijector_state
 from corekit_glow.rosinality import RosinalityImporter
 from torch.nn.functional import one_hot
 
+from corekit.errors import CheckpointError
 from corekit.flows.multiscale import joined, levels
 
 FILES = [
     "c01_plain_affine_8x8x3",
     "c02_lu_affine_learntop_8x8x3",
+    "c04_reverse_affine_8x8x3",
     "c05_lu_additive_16x16x1",
     "c06_plain_affine_ycond_16x16x1",
     "c08_plain_affine_nonsquare_16x8x3_scale0.5",
 ]
-PORT = ChaiyujinImporter()
+PORT = ChaiyujinImporter(permutation="reverse")
 
 
 def under(arrays, prefix):
@@ -193,3 +195,9 @@ def test_a_squeeze_orders_channels_as_the_reference(golden):
         factor = x.shape[-1] // want.shape[-1]
         got, _ = Squeeze(tuple(x.shape[1:]), factor=factor)(x.float())
         torch.testing.assert_close(got, want.float(), rtol=0, atol=0)
+
+
+def test_a_permutation_that_is_not_in_the_checkpoint_is_asked_for(golden):
+    arrays = golden("c04_reverse_affine_8x8x3")
+    with pytest.raises(CheckpointError, match="say so: --set permutation=reverse"):
+        ChaiyujinImporter().found(under(arrays, "sd/"), "golden")

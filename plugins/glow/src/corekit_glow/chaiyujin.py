@@ -3,14 +3,17 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from corekit.checkpoint.foreign import read_state
 from corekit.errors import CheckpointError
 from corekit.interfaces.importer import Imported, Importer
 from corekit_glow.ports import Found, Inputs, State, actnorm, imported, lu, normed, zero_conv
+
+Permutation = Literal["unknown", "reverse"]
 
 _LAYER = re.compile(r"flow\.layers\.(\d+)\.(.+)")
 _OURS = {  # how y0ast names what chaiyujin names so
@@ -35,6 +38,8 @@ class ChaiyujinImporter(Importer):
     Args:
         inputs: What the port saw: to_tensor, level / 255 as torchvision gives it, or centred,
             (level + u) / 256 - 1/2.
+        permutation: What a checkpoint without 1x1 convolutions was trained with, as it does not say
+            so: reverse. A shuffle is lost with the port's process.
         bits: Of the levels of the data.
         data_path: The folder of pictures that the spec names as data.
 
@@ -45,9 +50,15 @@ class ChaiyujinImporter(Importer):
     """
 
     def __init__(
-        self, *, inputs: Inputs = "to_tensor", bits: int = 8, data_path: str = "pictures"
+        self,
+        *,
+        inputs: Inputs = "to_tensor",
+        permutation: Permutation = "unknown",
+        bits: int = 8,
+        data_path: str = "pictures",
     ) -> None:
         self.inputs, self.bits, self.data_path = inputs, bits, data_path
+        self.permutation = permutation
 
     def __call__(self, path: Path) -> Imported:
         """The spec and the weights of a flow."""
@@ -73,12 +84,12 @@ class ChaiyujinImporter(Importer):
                 splits.append(_split(layers[i]))
                 steps.append([])
             else:
-                steps[-1].append(_step(layers[i], name))
+                steps[-1].append(_step(layers[i], name, self.permutation))
         top, dropped = _top(state)
         first = next(layer for layer in layers.values() if "f.4.weight" in layer)
         options: dict[str, Any] = {
             "hidden": len(first["f.0.weight"]),
-            "mixing": "lu" if "invconv.l" in first else "plain",
+            "mixing": _mixing(first),
             "coupling": "affine" if _affine(first) else "additive",
             "learn_top": "bias" in top,
         }
@@ -93,6 +104,7 @@ class Y0astImporter(ChaiyujinImporter):
 
     Args:
         inputs: What the port saw; centred is what its loaders give.
+        permutation: As there.
         bits: Of the levels of the data.
         data_path: The folder of pictures that the spec names as data.
 
@@ -103,9 +115,14 @@ class Y0astImporter(ChaiyujinImporter):
     """
 
     def __init__(
-        self, *, inputs: Inputs = "centred", bits: int = 8, data_path: str = "pictures"
+        self,
+        *,
+        inputs: Inputs = "centred",
+        permutation: Permutation = "unknown",
+        bits: int = 8,
+        data_path: str = "pictures",
     ) -> None:
-        super().__init__(inputs=inputs, bits=bits, data_path=data_path)
+        super().__init__(inputs=inputs, permutation=permutation, bits=bits, data_path=data_path)
 
     def found(self, state: Mapping[str, Tensor], name: str) -> Found:
         """The flow under our names."""
@@ -121,16 +138,25 @@ def _affine(layer: Mapping[str, Tensor]) -> bool:
     return len(layer["f.4.bias"]) == layer["actnorm.bias"].numel()
 
 
-def _step(layer: Mapping[str, Tensor], name: str) -> State:
+def _mixing(layer: Mapping[str, Tensor]) -> str:
+    if "invconv.l" in layer:
+        return "lu"
+    return "plain" if "invconv.weight" in layer else "reverse"
+
+
+def _step(layer: Mapping[str, Tensor], name: str, permutation: Permutation) -> State:
     if "invconv.l" in layer:
         factors = (layer[f"invconv.{k}"] for k in ("p", "l", "u", "sign_s", "log_s"))
         mixing = lu("1", *factors)
     elif "invconv.weight" in layer:
         mixing = {"1.weight": layer["invconv.weight"]}
+    elif permutation == "reverse":
+        mixing = {"1.order": torch.arange(layer["actnorm.bias"].numel()).flip(0)}
     else:
         raise CheckpointError(
             f"{name}: each step must have a 1x1 convolution, got one with a fixed permutation, "
-            "which this port does not keep in its checkpoints."
+            "which this port does not keep in its checkpoints. If it was trained with `reverse`, "
+            "say so: --set permutation=reverse."
         )
     channels = len(layer["f.4.bias"])
     # Ours: all raw scales, then all shifts. Theirs: shift and scale of each channel in turn.

@@ -23,6 +23,7 @@ BORDER = "which convolutions are told where the border of the picture is"
 BOUND = "bound on |log deviation| of what leaves, nats; null for none"
 BITS = "of the levels of the data"
 FOLDER = "the folder of pictures that the spec names as data"
+PERMUTATION = "of a checkpoint without 1x1 convolutions, which does not say so"
 INPUTS = "what the port saw: level / 255, or (level + u) / 256 - 1/2"
 
 
@@ -173,6 +174,7 @@ class ChaiyujinSpec(Spec):
 
     type: Literal["glow.chaiyujin"] = "glow.chaiyujin"
     inputs: Literal["centred", "to_tensor"] = Field("to_tensor", description=INPUTS)
+    permutation: Literal["unknown", "reverse"] = Field("unknown", description=PERMUTATION)
     bits: int = Field(8, ge=1, le=8, description=BITS)
     data_path: str = Field("pictures", description=FOLDER)
 
@@ -182,6 +184,7 @@ class Y0astSpec(Spec):
 
     type: Literal["glow.y0ast"] = "glow.y0ast"
     inputs: Literal["centred", "to_tensor"] = Field("centred", description=INPUTS)
+    permutation: Literal["unknown", "reverse"] = Field("unknown", description=PERMUTATION)
     bits: int = Field(8, ge=1, le=8, description=BITS)
     data_path: str = Field("pictures", description=FOLDER)
 

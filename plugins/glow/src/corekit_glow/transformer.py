@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 
 from corekit.data_spec import Shape
 from corekit.errors import UsageError
+from corekit.flows.affine import bounded
 from corekit.interfaces.bijector import Bijector, logdet_dtype
 from corekit.nn.recompute import recomputed
 from corekit_glow.tarflow_specs import check_patches
@@ -135,7 +136,7 @@ class TransformerBlock(Bijector):
         """mu and a of the tokens whose hidden numbers these are, ``(B, T, N)`` each."""
         shift, raw = self.last(self.norm(h)).chunk(2, dim=2)
         raw, bound = raw.to(logdet_dtype(x)), self.bound
-        return shift.to(x.dtype), raw if bound is None else bound * torch.tanh(raw / bound)
+        return shift.to(x.dtype), bounded(raw, bound)
 
     def _tokens(self, x: Tensor) -> Tensor:
         """The patches of an image in their order, ``(B, T, N)``."""
