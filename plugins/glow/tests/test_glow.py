@@ -338,3 +338,21 @@ def test_networks_in_bf16_train_near_float32_and_decode_in_it(images):
         assert torch.equal(half(images)[0], want)
     z, _ = half.eval()(images)
     torch.testing.assert_close(half.inverse(z)[0], images, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("mixing", ["lu", "plain"])
+def test_frozen_kernels_are_those_of_the_weights_as_they_are(images, mixing):
+    flow = random(Glow(SHAPE, **SMALL, mixing=mixing)).eval()
+    z = torch.randn(32, 192)
+    with torch.no_grad():
+        want, made = flow(images), flow.inverse(z)
+        with flow.frozen():
+            for _ in range(2):
+                for got, expected in ((flow(images), want), (flow.inverse(z), made)):
+                    assert torch.equal(got[0], expected[0])
+                    assert torch.equal(got[1], expected[1])
+            random(flow)
+            moved, back = flow(images), flow.inverse(z)
+        assert torch.equal(moved[0], flow(images)[0])
+        assert torch.equal(back[0], flow.inverse(z)[0])
+        assert not torch.equal(moved[0], want[0])

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
+from corekit.errors import UsageError
 from corekit.flows.actnorm import ActNorm
+from corekit.interfaces.frozen import Derived
 
 STD = 0.05
 """Standard deviation of new kernels."""
 
 
-class NormedConv(nn.Module):
+class NormedConv(Derived):
     r"""A convolution that keeps height and width, and an `ActNorm` of its channels.
 
     .. math:: y_c = ((w * x)_c + b_c)\, e^{\ell_c}
@@ -48,20 +50,26 @@ class NormedConv(nn.Module):
         """Apply it."""
         if self.norm is None:
             return convolved(x, self.weight, self.bias, self.edge, self.padding)
-        shift, scale = self.norm.shift, self.norm.log_scale.exp()
         if pays(x, self.weight):
-            weight, bias = self.weight * scale[:, None], (shift * scale).flatten()
-            edge = None if self.edge is None else self.edge * scale[:, None]
+            weight, bias, edge = self.derived("folded", self._folded, *self.parameters())
             return convolved(x, weight, bias, edge, self.padding)
         y = self.without_norm(x)
-        return (y + shift.to(y.dtype)) * scale.to(y.dtype)
+        return (y + self.norm.shift.to(y.dtype)) * self.norm.log_scale.exp().to(y.dtype)
+
+    def _folded(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        norm = self.norm
+        if norm is None:
+            raise UsageError("NormedConv: there is no ActNorm to fold.")
+        scale = norm.log_scale.exp()
+        edge = None if self.edge is None else self.edge * scale[:, None]
+        return self.weight * scale[:, None], (norm.shift * scale).flatten(), edge
 
     def without_norm(self, x: Tensor) -> Tensor:
         """w * x: what ActNorm starts from."""
         return convolved(x, self.weight, None, self.edge, self.padding)
 
 
-class ZeroConv(nn.Module):
+class ZeroConv(Derived):
     r"""A convolution that gives zeros at first, with a scale per channel.
 
     .. math:: y_c = ((w * x)_c + b_c)\, e^{f \ell_c}
@@ -99,13 +107,17 @@ class ZeroConv(nn.Module):
         """Apply it."""
         if self.logs is None:
             return convolved(x, self.weight, self.bias, self.edge, self.padding)
-        scale = (self.factor * self.logs).exp()
         if pays(x, self.weight):
-            each = scale[:, None, None, None]
-            edge = None if self.edge is None else self.edge * each
-            return convolved(x, self.weight * each, self.bias * scale, edge, self.padding)
+            weight, bias, edge = self.derived("folded", self._folded, *self.parameters())
+            return convolved(x, weight, bias, edge, self.padding)
         y = convolved(x, self.weight, self.bias, self.edge, self.padding)
-        return y * scale[:, None, None].to(y.dtype)
+        return y * (self.factor * self.logs).exp()[:, None, None].to(y.dtype)
+
+    def _folded(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        scale = torch.ones_like(self.bias) if self.logs is None else (self.factor * self.logs).exp()
+        each = scale[:, None, None, None]
+        edge = None if self.edge is None else self.edge * each
+        return self.weight * each, self.bias * scale, edge
 
 
 def pays(x: Tensor, weight: Tensor) -> bool:

@@ -7,10 +7,11 @@ from corekit.data_spec import Shape
 from corekit.flows.actnorm import ActNorm
 from corekit.flows.compose import Chain, Factory
 from corekit.flows.mixing import Mixing, mixed, positions
-from corekit.interfaces.bijector import logdet_dtype
+from corekit.interfaces.bijector import Bijector, logdet_dtype
+from corekit.interfaces.frozen import Derived
 
 
-class FlowStep(Chain):
+class FlowStep(Derived, Chain):
     r"""ActNorm, a mixing of the channels and a coupling, as three members of a chain.
 
     Where the mixing is a matrix W, ActNorm is folded into it, one convolution instead of three
@@ -45,14 +46,18 @@ class FlowStep(Chain):
         if not (isinstance(norm, ActNorm) and isinstance(mixing, Mixing)):
             return super()._forward(x, context)
         x, dtype = _laid_out(x), logdet_dtype(x)
-        log_scale = norm.log_scale.to(dtype).flatten()
-        weight = mixing.matrix(dtype) * log_scale.exp()
-        bias = weight @ norm.shift.to(dtype).flatten()
-        if mixing.bias is not None:
-            bias = bias + mixing.bias.to(dtype).flatten()
-        z = mixed(x, weight, _like(bias, x))
-        z, logdet = coupling(z, context)
-        return z, logdet + self._log_det(log_scale, mixing, dtype)
+
+        def folded() -> tuple[Tensor, Tensor, Tensor]:
+            log_scale = norm.log_scale.to(dtype).flatten()
+            weight = mixing.matrix(dtype) * log_scale.exp()
+            bias = weight @ norm.shift.to(dtype).flatten()
+            if mixing.bias is not None:
+                bias = bias + mixing.bias.to(dtype).flatten()
+            return weight, bias, self._log_det(log_scale, mixing, dtype)
+
+        weight, bias, own = self.derived(f"forward in {dtype}", folded, *self._of(norm, mixing))
+        z, logdet = coupling(mixed(x, weight, _like(bias, x)), context)
+        return z, logdet + own
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         norm, mixing, coupling = self
@@ -60,13 +65,21 @@ class FlowStep(Chain):
             return super()._inverse(z, context)
         y, logdet = coupling.inverse(_laid_out(z), context)
         dtype = logdet_dtype(y)
-        log_scale = norm.log_scale.to(dtype).flatten()
-        weight = mixing.inverse_matrix(dtype) * (-log_scale).exp()[:, None]
-        bias = -norm.shift.to(dtype).flatten()
-        if mixing.bias is not None:
-            bias = bias - weight @ mixing.bias.to(dtype).flatten()
-        x = mixed(y, weight, _like(bias, y))
-        return x, logdet - self._log_det(log_scale, mixing, dtype)
+
+        def folded() -> tuple[Tensor, Tensor, Tensor]:
+            log_scale = norm.log_scale.to(dtype).flatten()
+            weight = mixing.inverse_matrix(dtype) * (-log_scale).exp()[:, None]
+            bias = -norm.shift.to(dtype).flatten()
+            if mixing.bias is not None:
+                bias = bias - weight @ mixing.bias.to(dtype).flatten()
+            return weight, bias, self._log_det(log_scale, mixing, dtype)
+
+        weight, bias, own = self.derived(f"inverse in {dtype}", folded, *self._of(norm, mixing))
+        return mixed(y, weight, _like(bias, y)), logdet - own
+
+    def _of(self, *parts: Bijector) -> tuple[Tensor, ...]:
+        """What a folded matrix is computed from."""
+        return tuple(t for part in parts for t in (*part.parameters(), *part.buffers()))
 
     def _log_det(self, log_scale: Tensor, mixing: Mixing, dtype: torch.dtype) -> Tensor:
         return (log_scale.sum() + mixing.log_abs_det(dtype)) * positions(self.event_shape)
