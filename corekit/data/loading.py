@@ -257,7 +257,7 @@ class _Done:
 def _dead(batches: Any, patience: float = 1.0) -> list[Any]:
     """The processes that were to read and have failed; some seconds may pass until they have."""
     workers = getattr(batches, "_workers", ())
-    if patience:
+    if workers and patience:  # without any, it would wait for nothing
         multiprocessing.connection.wait([worker.sentinel for worker in workers], patience)
     return [worker for worker in workers if worker.exitcode]
 
@@ -271,9 +271,11 @@ def _no_exception_out_of_nowhere() -> Iterator[None]:
     """
     handled = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGCHLD) if handled else None
-    yield
-    if handled:
-        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if handled:
+            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:

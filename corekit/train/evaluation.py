@@ -69,12 +69,7 @@ def evaluate(
     else:
         figures += [_likelihood(model, dataset, name, seed, share) for name in splits]
     held_out = torch.cat([_all(dataset, name, seed) for name in splits])
-    chosen = (
-        spec.metrics
-        if metrics is None
-        else [spec_class("metric", name).model_validate({}) for name in metrics]
-    )
-    for part in chosen:
+    for part in _chosen(spec, metrics):
         metric: Metric = component("metric", part)
         if metric.needs == "reconstructions":
             pairs = [
@@ -99,6 +94,13 @@ def evaluate(
         "notes": notes,
         "invertibility": invertibility_of(model, dataset, splits[0], seed),
     }
+
+
+def _chosen(spec: RunSpec, metrics: list[str] | None) -> list[Any]:
+    """The metrics of the spec, or those of these names with their defaults."""
+    if metrics is None:
+        return list(spec.metrics)
+    return [spec_class("metric", name).model_validate({}) for name in metrics]
 
 
 def _all(dataset: Dataset, split: str, seed: int) -> Tensor:

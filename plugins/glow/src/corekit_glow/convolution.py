@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from corekit.errors import UsageError
 from corekit.flows.actnorm import ActNorm
 from corekit.interfaces.frozen import Derived
+
+Kernel = tuple[Tensor, Tensor, Tensor | None]
+"""Weight, bias, and the kernel of the border."""
 
 STD = 0.05
 """Standard deviation of new kernels."""
@@ -48,18 +50,16 @@ class NormedConv(Derived):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        if self.norm is None:
-            return convolved(x, self.weight, self.bias, self.edge, self.padding)
-        if pays(x, self.weight):
-            weight, bias, edge = self.derived("folded", self._folded, *self.parameters())
-            return convolved(x, weight, bias, edge, self.padding)
-        y = self.without_norm(x)
-        return (y + self.norm.shift.to(y.dtype)) * self.norm.log_scale.exp().to(y.dtype)
-
-    def _folded(self) -> tuple[Tensor, Tensor, Tensor | None]:
         norm = self.norm
         if norm is None:
-            raise UsageError("NormedConv: there is no ActNorm to fold.")
+            return convolved(x, self.weight, self.bias, self.edge, self.padding)
+        if pays(x, self.weight):
+            folded = self.derived("folded", lambda: self._folded(norm), *self.parameters())
+            return convolved(x, *folded, self.padding)
+        y = self.without_norm(x)
+        return (y + norm.shift.to(y.dtype)) * norm.log_scale.exp().to(y.dtype)
+
+    def _folded(self, norm: ActNorm) -> Kernel:
         scale = norm.log_scale.exp()
         edge = None if self.edge is None else self.edge * scale[:, None]
         return self.weight * scale[:, None], (norm.shift * scale).flatten(), edge
@@ -105,16 +105,15 @@ class ZeroConv(Derived):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        if self.logs is None:
-            return convolved(x, self.weight, self.bias, self.edge, self.padding)
-        if pays(x, self.weight):
-            weight, bias, edge = self.derived("folded", self._folded, *self.parameters())
-            return convolved(x, weight, bias, edge, self.padding)
+        logs = self.logs
+        if logs is not None and pays(x, self.weight):
+            folded = self.derived("folded", lambda: self._folded(logs), *self.parameters())
+            return convolved(x, *folded, self.padding)
         y = convolved(x, self.weight, self.bias, self.edge, self.padding)
-        return y * (self.factor * self.logs).exp()[:, None, None].to(y.dtype)
+        return y if logs is None else y * (self.factor * logs).exp()[:, None, None].to(y.dtype)
 
-    def _folded(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        scale = torch.ones_like(self.bias) if self.logs is None else (self.factor * self.logs).exp()
+    def _folded(self, logs: Tensor) -> Kernel:
+        scale = (self.factor * logs).exp()
         each = scale[:, None, None, None]
         edge = None if self.edge is None else self.edge * each
         return self.weight * each, self.bias * scale, edge
