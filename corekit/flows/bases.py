@@ -13,7 +13,9 @@ from corekit.errors import UsageError
 from corekit.flows.coupling import NetworkFactory
 from corekit.interfaces.density import Prior
 from corekit.interfaces.draws import Draws
+from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.likelihood import LogProb
+from corekit.interfaces.network import Network
 from corekit.interfaces.records import Condition
 from corekit.nn.mlp import Mlp
 
@@ -111,7 +113,7 @@ class _Learned(Prior):
     """A density whose parameters are learned, or fixed, or computed from a condition."""
 
     start: Tensor
-    net: nn.Module | None
+    net: Network | None
 
     def __init__(
         self,
@@ -134,6 +136,12 @@ class _Learned(Prior):
             self.condition_shapes = {"vector": tuple(vector)}
             shape = tuple(start.shape)
             self.net = (net or Mlp)(in_shape=tuple(vector), out_shape=shape, context_shape=None)
+
+    @hands_on
+    def initialize(self, x: Tensor, condition: Condition | None = None) -> None:
+        """The network starts from the vectors of the condition."""
+        if self.net is not None:
+            self.net.initialize(Condition.vector_of(condition, type(self).__name__))
 
     def _parameters_of(self, condition: Condition | None) -> Tensor:
         """``(B, *start.shape)``, or ``(1, ...)`` if they are the same for all rows."""

@@ -9,7 +9,6 @@ from corekit.errors import ShapeError
 from corekit.flows.affine import Affine
 from corekit.flows.partition import Split, partition
 from corekit.interfaces.bijector import Bijector
-from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.network import Network
 from corekit.interfaces.univariate import Univariate
 from corekit.nn.convnet import ConvNet
@@ -82,18 +81,8 @@ class Coupling(Bijector):
         )
         self.context_shape = self.net.context_shape
 
-    @hands_on
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The network starts from the kept part."""
-        self._check("x", x, self.event_shape, context)
-        self.net.initialize(self.parts.split(x)[0], context)
-        return super().initialize(x, context)
-
-    def initialize_inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """The same: the kept part of z is that of x."""
-        self._check("z", z, self.event_shape, context)
-        self.net.initialize(self.parts.split(z)[0], context)
-        return self._in_parts(self.inverse, z, context)
+    def _start_networks(self, given: Tensor, context: Tensor | None) -> None:
+        self.net.initialize(self.parts.split(given)[0], context)  # z keeps what x keeps
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         kept, moved = self.parts.split(x)

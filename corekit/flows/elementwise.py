@@ -7,7 +7,6 @@ from corekit.data_spec import Shape
 from corekit.errors import ShapeError
 from corekit.flows.coupling import NetworkFactory
 from corekit.interfaces.bijector import Bijector
-from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.univariate import Univariate
 from corekit.nn.mlp import Mlp
 
@@ -67,13 +66,9 @@ class Elementwise(Bijector):
             net = net or Mlp
             self.net = net(in_shape=self.context_shape, out_shape=self._shape, context_shape=None)
 
-    @hands_on
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The network starts from the context."""
-        self._check("x", x, self.event_shape, context)
+    def _start_networks(self, given: Tensor, context: Tensor | None) -> None:
         if context is not None:
             self.net.initialize(context)
-        return super().initialize(x, context)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.univariate.forward(x, self._params(x, context))

@@ -15,7 +15,7 @@ from corekit.flows.matching import TrainBy
 from corekit.flows.prior import FlowPrior
 from corekit.interfaces.bijector import Bijector, logdet_dtype
 from corekit.interfaces.density import Density
-from corekit.interfaces.draws import Draws, Randomness, as_draws
+from corekit.interfaces.draws import Draws, NoNoise, Randomness, as_draws
 from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.likelihood import LogProb, weakest
 from corekit.interfaces.model import DensityModel, bits
@@ -96,7 +96,10 @@ class FlowModel(DensityModel):
             return super().forward(batch, phase=phase, draws=draws)
         source = as_draws(draws)
         z, value = self._lifted(batch.x, batch.condition, source)
-        terms = self.density.loss(z, batch.condition, source)
+        return self._of_data(self.density.loss(z, batch.condition, source), value, batch.x)
+
+    def _of_data(self, terms: LossTerms, value: LogProb, x: Tensor) -> LossTerms:
+        """The terms of data, from those of what the maps in front made of them."""
         if self.density.train_by != "likelihood":
             return terms
         if terms.units.get("nll") != "nats":
@@ -104,16 +107,18 @@ class FlowModel(DensityModel):
         nll = terms.total - value.value
         named, units = {"nll": nll}, {**terms.units, "nll": "nats"}
         if self.dequantize is not None:
-            named["bits_per_dim"] = bits(-nll, batch.x)
+            named["bits_per_dim"] = bits(-nll, x)
             units["bits_per_dim"] = "bits per dimension"
         return LossTerms(nll, named, batch_terms=terms.batch_terms, units=units)
 
     @hands_on
     def initialize(self, batch: Batch, draws: Randomness = None) -> None:
-        """Initialise the bijector from data, as the maps in front of it make them."""
+        """Initialise the maps in front of the bijector, and it from what they make of data."""
         if not self._front:
             return super().initialize(batch, draws)
-        z, _ = self._lifted(batch.x, batch.condition, as_draws(draws))
+        z, _ = self._standardized(batch.x)
+        for part in self._front:
+            z = part.initialize(z, _given(part, batch.condition), as_draws(draws))
         return self.density.initialize(z, batch.condition)
 
     def standardize(self, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -216,15 +221,18 @@ class FlowModel(DensityModel):
         self, x: Tensor, condition: Condition | None, draws: Draws
     ) -> tuple[Tensor, LogProb]:
         """What the density is a density of, and what is added to it."""
-        value = LogProb(x.new_zeros(len(x), dtype=logdet_dtype(x)))
-        standard = self._modules.get("standard")
-        if isinstance(standard, Standardization):
-            value = LogProb(standard.logdet(x))
-            x = standard(x)
+        x, value = self._standardized(x)
         for part in self._front:
             x, added = part(x, _given(part, condition), draws)
             value = value + added
         return x, value
+
+    def _standardized(self, x: Tensor) -> tuple[Tensor, LogProb]:
+        """What the first map in front gets, and the log-determinant."""
+        standard = self._modules.get("standard")
+        if isinstance(standard, Standardization):
+            return standard(x), LogProb(standard.logdet(x))
+        return x, LogProb(x.new_zeros(len(x), dtype=logdet_dtype(x)))
 
     def _lowered(self, x: Tensor, condition: Condition | None, draws: Draws) -> Tensor:
         """Data, of what the density is a density of."""
@@ -257,15 +265,3 @@ def _check_front(
             f"FlowModel: the bijector must start where the {what} ends ({last.codomain.value}), "
             f"got {density.support.value}."
         )
-
-
-class NoNoise(Draws):
-    """The middle of every distribution in place of a draw: no noise."""
-
-    def uniform(self, name: str, shape: Shape, like: Tensor) -> Tensor:
-        """One half."""
-        return torch.full(shape, 0.5, dtype=like.dtype, device=like.device)
-
-    def normal(self, name: str, shape: Shape, like: Tensor) -> Tensor:
-        """Zero."""
-        return torch.zeros(shape, dtype=like.dtype, device=like.device)

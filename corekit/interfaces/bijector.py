@@ -82,14 +82,16 @@ class Bijector(Freezable, ABC):
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Set data-dependent parameters from the whole init set, once; returns z.
 
-        By default it sets nothing. One that does calls this at its end.
+        By default only networks start. One that sets parameters calls this at its end.
         """
+        self._check("x", x, self.event_shape, context)
+        self._start_networks(x, context)
         return self._in_parts(self.forward, x, context)
 
     def initialize_inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """The same where this map runs backwards (in an `Inverse`), from its latents; returns x.
 
-        A map that sets nothing needs none of its own.
+        A map that sets no parameters needs none of its own.
 
         Raises:
             UsageError: If it starts from data x, which do not exist before it has started.
@@ -99,7 +101,15 @@ class Bijector(Freezable, ABC):
                 f"{type(self).__name__}: it starts from the data that it maps forwards, got their "
                 "images, as it runs backwards here. Turn it round, or write initialize_inverse."
             )
+        self._check("z", z, self.latent_shape, context)
+        self._start_networks(z, context)
         return self._in_parts(self.inverse, z, context)
+
+    def _start_networks(self, given: Tensor, context: Tensor | None) -> None:
+        """Let each `Network` of this map start from what it will see of x, or z, and the context.
+
+        One that owns networks overrides it.
+        """
 
     @torch.no_grad()
     def _in_parts(self, way: Way, value: Tensor, context: Tensor | None) -> Tensor:

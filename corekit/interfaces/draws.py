@@ -68,6 +68,18 @@ class Draws:
         return numbers.to(like.device, like.dtype)
 
 
+class NoNoise(Draws):
+    """The middle of every distribution in place of a draw: no noise."""
+
+    def uniform(self, name: str, shape: Shape, like: Tensor) -> Tensor:
+        """One half."""
+        return torch.full(shape, 0.5, dtype=like.dtype, device=like.device)
+
+    def normal(self, name: str, shape: Shape, like: Tensor) -> Tensor:
+        """Zero."""
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+
 class RowDraws(Draws):
     """Row i draws from its own generator: it gets the same numbers in any batch.
 

@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from corekit.data_spec import Shape, Support
 from corekit.interfaces.bijector import logdet_dtype
 from corekit.interfaces.draws import Draws, Randomness, as_draws
+from corekit.interfaces.initialization import INIT_ROWS, hands_on
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.shapes import check_context, check_shape
 
@@ -82,6 +84,19 @@ class Stochastic(nn.Module, ABC):
         """The x that z belongs to, or a draw of one."""
         self._check("z", z, self.latent_shape, context)
         return self._inverse(z, context, as_draws(generator))
+
+    @hands_on
+    @torch.no_grad()
+    def initialize(
+        self, x: Tensor, context: Tensor | None = None, generator: Randomness = None
+    ) -> Tensor:
+        """Set data-dependent parameters from the whole init set, once; returns z.
+
+        By default it sets nothing. One that owns a network or a bijector starts it first.
+        """
+        draws, parts = as_draws(generator), torch.split(x, INIT_ROWS)
+        given = [None] * len(parts) if context is None else torch.split(context, INIT_ROWS)
+        return torch.cat([self.forward(*pair, draws)[0] for pair in zip(parts, given, strict=True)])
 
     @abstractmethod
     def _forward(

@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from corekit.flows.affine import Affine
+from corekit.flows.bases import Gaussian
 from corekit.flows.compose import Chain, Inverse
 from corekit.flows.coupling import Coupling
 from corekit.flows.elementwise import Elementwise
 from corekit.flows.linear import Linear
 from corekit.flows.multiscale import MultiScale, Split
+from corekit.flows.prior import FlowPrior
 from corekit.interfaces.initialization import starts_from_data
+from corekit.interfaces.records import Condition
 from corekit.nn.mlp import Mlp
 
 
@@ -84,3 +87,16 @@ def test_a_layer_leaves_aside_a_context_that_its_network_leaves_aside():
     assert flow.context_shape is None
     x = torch.randn(3, 8)
     torch.testing.assert_close(flow.inverse(flow(x)[0])[0], x)
+
+
+def test_the_network_of_a_conditional_base_starts_from_the_vectors():
+    prior = FlowPrior(
+        (3,),
+        {"vector": (2,)},
+        bijector=partial(Coupling, net=NET),
+        base=partial(Gaussian, net=NET),
+    )
+    x, vector = torch.randn(9, 3), torch.randn(9, 2)
+    prior.initialize(x, Condition(vector=vector))
+    assert torch.equal(prior.base.net.mean, vector.mean(0))
+    assert torch.equal(prior.bijector.net.mean, x[:, :2].mean(0))

@@ -11,6 +11,7 @@ from corekit.data_spec import Support
 from corekit.errors import ShapeError
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.drawing import drawing
+from corekit.interfaces.initialization import sets_itself
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.testing.case import ROWS, Case
 from corekit.testing.check import CheckFailed, Suite, expect, expect_close, expect_equal
@@ -19,6 +20,7 @@ from corekit.testing.jacobian import autograd_logdet, opposite
 from corekit.testing.likelihood import expect_kind
 from corekit.testing.module import module_checks
 from corekit.testing.refusal import expect_refused
+from corekit.testing.starting import expect_networks_to_start
 
 SIGN = "forward is data to latent and returns log|det dz/dx|; inverse returns log|det dx/dz|."
 
@@ -224,6 +226,17 @@ def it_is_initialised_from_data_once(case: Case) -> None:
                 once[name],
                 "Keep a buffer that says that it is done.",
             )
+
+
+@SUITE.check()
+def its_networks_start_from_data(case: Case) -> str:
+    """``initialize``, and the same backwards, hand data on to every network inside."""
+    part, inputs = case.fresh().to(torch.float64), EXERCISE.inputs(case, torch.float64, 16)
+    context = inputs.get("context")
+    if part.has_inverse and not any(sets_itself(inner) for inner in part.modules()):
+        turned = case.fresh().to(torch.float64)
+        expect_networks_to_start(turned, lambda: turned.initialize_inverse(inputs["z"], context))
+    return expect_networks_to_start(part, lambda: part.initialize(inputs["x"], context))
 
 
 def _at(case: Case) -> Bijector | None:

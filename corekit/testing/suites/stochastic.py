@@ -10,16 +10,17 @@ from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape, Support
 from corekit.errors import ShapeError
-from corekit.interfaces.draws import Draws, Randomness
+from corekit.interfaces.draws import Draws, NoNoise, Randomness
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.stochastic import Stochastic
 from corekit.testing.case import ROWS, Case
-from corekit.testing.check import CheckFailed, Suite, expect, expect_equal
+from corekit.testing.check import CheckFailed, Suite, expect, expect_close, expect_equal
 from corekit.testing.exercise import Exercise, Tensors, draws
 from corekit.testing.likelihood import expect_kind
 from corekit.testing.module import MANY, module_checks
 from corekit.testing.plane import moments, normal_log_density, points_of_the_plane
 from corekit.testing.refusal import expect_refused
+from corekit.testing.starting import expect_networks_to_start
 from corekit.testing.statistics import ERRORS
 
 DRAWS = 4000
@@ -130,6 +131,17 @@ def shapes_and_kind_are_as_declared(case: Case) -> None:
     )
     inside = part.codomain is not Support.UNIT_INTERVAL or bool(((z >= 0) & (z <= 1)).all())
     expect(inside, f"z must lie in [0, 1], got {z.min():.4g} to {z.max():.4g}.")
+
+
+@SUITE.check()
+def it_starts_from_data(case: Case) -> str:
+    """``initialize`` gives the z of all rows, and hands data on to every network inside."""
+    part, inputs = case.fresh().to(torch.float64), EXERCISE.inputs(case, torch.float64, MANY + 1)
+    x, context = inputs["x"], inputs.get("context")
+    networks = expect_networks_to_start(part, lambda: part.initialize(x, context, NoNoise()))
+    z = part.initialize(x, context, NoNoise())
+    expect_close("initialize(x)", z, part(x, context, NoNoise())[0], 1e-9, of="forward(x)")
+    return networks
 
 
 @SUITE.check()

@@ -10,6 +10,7 @@ from corekit.errors import ShapeError
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.numerical import Contractive, Mapped
+from corekit.nn.mlp import Mlp
 from teeth import Tooth
 
 
@@ -213,6 +214,24 @@ class ForgetsThatItIsInitialised(AlwaysInitialises):
             return Bijector.initialize(self, x, context)
         self.done = True
         return super().initialize(x, context)
+
+
+class ForgetsItsNetwork(Right):
+    """Shifts by a network of nothing, which is never told to start."""
+
+    def __init__(self, event_shape, context_shape=None):
+        super().__init__(event_shape, context_shape)
+        self.net = Mlp((1,), event_shape, hidden=(3,), zero_last=False)
+
+    def shift(self, x):
+        return self.net(x.new_ones(len(x), 1))
+
+    def _forward(self, x, context):
+        return super()._forward(x - self.shift(x), context)
+
+    def _inverse(self, z, context):
+        x, logdet = super()._inverse(z, context)
+        return x + self.shift(x), logdet
 
 
 class AveragesInEvalMode(Right):
@@ -449,6 +468,7 @@ TEETH = [
         ForgetsThatItIsInitialised,
         "it_is_initialised_from_data_once",
     ),
+    _bug("its network is not started", ForgetsItsNetwork, "its_networks_start_from_data"),
     _bug("a running average moves in eval mode", AveragesInEvalMode, "evaluation_changes_no_state"),
     _bug("a parameter is not used", UnusedParameter, "gradients_reach_every_parameter"),
     _bug("a number is read on the host", ReadsANumber, "it_compiles"),

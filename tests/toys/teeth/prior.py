@@ -11,6 +11,7 @@ from corekit.interfaces.density import Prior
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.records import LossTerms
+from corekit.nn.mlp import Mlp
 from teeth import Tooth
 
 
@@ -157,6 +158,17 @@ class HalfSum(Right):
         return logp._replace(value=low)
 
 
+class ForgetsItsNetwork(Conditional):
+    """Its network starts in the constructor, not from the condition."""
+
+    def __init__(self, event_shape, condition=None):
+        super().__init__(event_shape, condition)
+        self.net = Mlp((1,), event_shape, hidden=(3,), zero_last=False)
+
+    def located(self, condition):
+        return super().located(condition) + self.net(self.center.new_ones(1, 1))
+
+
 _bug = partial(Tooth, "prior")
 RIGHT = [Right, Conditional]
 TEETH = [
@@ -180,5 +192,6 @@ TEETH = [
     _bug("the condition is taken and ignored", DeafToItsCondition, "the_condition_matters"),
     _bug("shapes are not checked", Unchecked, "wrong_shapes_are_refused"),
     _bug("an axis is called free and is not", FalselyFree, "a_free_axis_may_have_any_length"),
+    _bug("its network is not started", ForgetsItsNetwork, "its_networks_start_from_data"),
     _bug("log_prob is rounded to bfloat16", HalfSum, "it_runs_under_autocast"),
 ]

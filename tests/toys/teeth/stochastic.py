@@ -268,6 +268,11 @@ class ClaimsAnExactWeight(RightAugment):
     kind = Likelihood.EXACT
 
 
+class StartsWithTheFirstRows(Right):
+    def initialize(self, x, context=None, generator=None):
+        return super().initialize(x[:8], None if context is None else context[:8], generator)
+
+
 _bug = partial(Tooth, "stochastic")
 KIND = "its_log_prob_is_of_its_kind"
 DENSITY = "its_density_is_that_of_its_samples"
@@ -302,5 +307,6 @@ TEETH = [
     _bug("the way back moves what was kept", MovesWhatItKeeps, "what_is_drawn_leads_back"),
     _bug("what was dropped is drawn from torch", FillsFromTorch, "the_draws_alone_decide"),
     _bug("what was dropped comes back without a draw", FillsWithoutADraw, "the_draws_alone_decide"),
+    _bug("it starts from a few rows only", StartsWithTheFirstRows, "it_starts_from_data"),
     _bug("it holds a tensor", LooseScale, "every_tensor_is_a_parameter_or_a_buffer"),
 ]

@@ -13,7 +13,6 @@ from corekit.flows.compose import Inverse
 from corekit.flows.coupling import NetworkFactory
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.draws import Draws
-from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.univariate import Univariate
 from corekit_realnvp.made import Made, Order
 
@@ -70,12 +69,8 @@ class Autoregressive(Bijector):
                 f"{type(self.net).__name__}."
             )
 
-    @hands_on
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The network starts from x."""
-        self._check("x", x, self.event_shape, context)
-        self.net.initialize(x, context)
-        return super().initialize(x, context)
+    def _start_networks(self, given: Tensor, context: Tensor | None) -> None:
+        self.net.initialize(given, context)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.univariate.forward(x, self.net(x, context))

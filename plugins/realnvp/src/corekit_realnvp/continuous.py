@@ -102,13 +102,20 @@ class Continuous(Bijector):
             context_shape=(_TIMES + math.prod(self.context_shape or (0,)),),
         )
 
+    def _start_networks(self, given: Tensor, context: Tensor | None) -> None:
+        self.net.initialize(given, self._given(given, given.new_zeros(()), context))
+
     def velocity(self, x: Tensor, time: Tensor, context: Tensor | None = None) -> Tensor:
         """f(x, t, c), for times ``(B,)`` or one for all rows ``()``."""
+        return self.net(x, self._given(x, time, context))
+
+    def _given(self, x: Tensor, time: Tensor, context: Tensor | None) -> Tensor:
+        """The context of the network: the time, and what is given."""
         time = time.to(x.dtype).expand(len(x))[:, None] * math.pi
         given = torch.cat((time / math.pi, time.cos(), time.sin()), dim=1)
-        if context is not None:
-            given = torch.cat((given, context.flatten(1).to(x.dtype)), dim=1)
-        return self.net(x, given)
+        if context is None:
+            return given
+        return torch.cat((given, context.flatten(1).to(x.dtype)), dim=1)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._solve(x, context, 0.0, 1.0)

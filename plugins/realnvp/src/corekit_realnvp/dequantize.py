@@ -11,7 +11,8 @@ from corekit.data_spec import DataSpec, Shape, Support
 from corekit.errors import ShapeError
 from corekit.flows.compose import Factory, make
 from corekit.interfaces.bijector import Bijector
-from corekit.interfaces.draws import Draws
+from corekit.interfaces.draws import Draws, Randomness, as_draws
+from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.stochastic import Stochastic
 
@@ -134,11 +135,21 @@ class VariationalDequantize(_Dequantize):
             )
         self.kind = Likelihood.WEIGHT | self.bijector.logdet_kind
 
+    @hands_on
+    def initialize(
+        self, x: Tensor, context: Tensor | None = None, generator: Randomness = None
+    ) -> Tensor:
+        """The flow of the noise starts from normal noise: it runs backwards here."""
+        self._check("x", x, self.event_shape, context)
+        draws = as_draws(generator)
+        eps = draws.normal("dequantize", tuple(x.shape), x)
+        self.bijector.initialize_inverse(eps, self._seen(x))
+        return super().initialize(x, context, draws)
+
     def _forward(self, x: Tensor, context: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor]:
         level = self._level(x)
-        seen = (2 * level / max(self.levels - 1, 1) - 1).to(x.dtype)
         eps = draws.normal("dequantize", tuple(x.shape), x)
-        raw, logdet = self.bijector.inverse(eps, self._seen(seen))
+        raw, logdet = self.bijector.inverse(eps, self._seen(x))
         raw = raw.to(level.dtype)
         z = self._spread(level, torch.sigmoid(raw))
         log_slope = logsigmoid(raw) + logsigmoid(-raw)
@@ -146,5 +157,8 @@ class VariationalDequantize(_Dequantize):
         value = logdet + (log_slope - log_eps).flatten(1).sum(1)
         return z, value - self.constant
 
-    def _seen(self, seen: Tensor) -> Any:
-        return None if self.bijector.context_shape is None else seen
+    def _seen(self, x: Tensor) -> Any:
+        """The levels, scaled to [-1, 1]."""
+        if self.bijector.context_shape is None:
+            return None
+        return (2 * self._level(x) / max(self.levels - 1, 1) - 1).to(x.dtype)

@@ -71,6 +71,10 @@ class Planar(Bijector):
                 in_shape=self.context_shape, out_shape=(2 * size + 1,), context_shape=None
             )
 
+    def _start_networks(self, given: Tensor, context: Tensor | None) -> None:
+        if context is not None:
+            self.net.initialize(context)
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         w, u_hat, b, slope = self._constrained(x, context)
         flat = x.flatten(1).to(w.dtype)

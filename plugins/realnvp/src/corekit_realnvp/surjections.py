@@ -10,8 +10,10 @@ from corekit.data_spec import DataSpec, Shape, Support
 from corekit.errors import ShapeError, UsageError
 from corekit.flows.affine import bounded
 from corekit.flows.coupling import NetworkFactory
-from corekit.interfaces.draws import Draws
+from corekit.interfaces.draws import Draws, Randomness
+from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.likelihood import Likelihood
+from corekit.interfaces.network import Network
 from corekit.interfaces.stochastic import Stochastic
 from corekit.nn.convnet import ConvNet
 from corekit.nn.mlp import Mlp
@@ -20,7 +22,7 @@ from corekit.nn.mlp import Mlp
 class _Normal(nn.Module):
     """Independent Gaussian elements whose means and log-deviations a network or nothing decides."""
 
-    net: nn.Module | None
+    net: Network | None
 
     def __init__(
         self,
@@ -44,6 +46,12 @@ class _Normal(nn.Module):
             self.net = make(in_shape=seen_shape, out_shape=(2, *shape), context_shape=context_shape)
         else:
             self.net, self.raw = None, nn.Parameter(torch.zeros(2, *shape))
+
+    @hands_on
+    def initialize(self, seen: Tensor, context: Tensor | None = None) -> None:
+        """The network starts from what it sees."""
+        if self.net is not None:
+            self.net.initialize(seen, context)
 
     def draw(self, eps: Tensor, seen: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """mean + std eps and its log-density, for standard normal eps ``(B, *shape)``."""
@@ -134,6 +142,15 @@ class Augment(Stochastic):
         """That of x, its first axis longer."""
         return self.event_shape[0] + self.extra, *self.event_shape[1:]
 
+    @hands_on
+    def initialize(
+        self, x: Tensor, context: Tensor | None = None, generator: Randomness = None
+    ) -> Tensor:
+        """The network starts from x."""
+        self._check("x", x, self.event_shape, context)
+        self.noise.initialize(x, context)
+        return super().initialize(x, context, generator)
+
     def _forward(self, x: Tensor, context: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor]:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         shape = (len(x), self.extra, *self.event_shape[1:])
@@ -217,6 +234,15 @@ class Slice(Stochastic):
     def latent_shape(self) -> Shape:
         """That of x, its first axis shorter."""
         return self.kept, *self.event_shape[1:]
+
+    @hands_on
+    def initialize(
+        self, x: Tensor, context: Tensor | None = None, generator: Randomness = None
+    ) -> Tensor:
+        """The network starts from what is kept."""
+        self._check("x", x, self.event_shape, context)
+        self.dropped.initialize(x[:, : self.kept], context)
+        return super().initialize(x, context, generator)
 
     def _forward(self, x: Tensor, context: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor]:
         z, y = x.tensor_split((self.kept,), dim=1)
