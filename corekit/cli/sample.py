@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import Any
 
 from corekit.cli.model_options import (
     add_model_arguments,
@@ -31,6 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--truncate", type=float, metavar="A", help="cut the prior's base at A standard deviations"
     )
     parser.add_argument(
+        "--labels",
+        type=_labels,
+        metavar="K[,K…]",
+        help="classes of the samples, in turn (-1: none); those of examples if not given",
+    )
+    parser.add_argument(
+        "--split", default="val", help="examples whose conditions samples have (default val)"
+    )
+    parser.add_argument(
         "--out", metavar="FILE", help="where, without an ending; in the run if not given"
     )
 
@@ -45,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--num: must be at least 1, got {args.num}.")
     several = args.temperature
     with sharing(args) as share:
-        model, _, folder = loaded_model(args)
+        model, spec, folder = loaded_model(args)
         num = args.num or worth_drawing(model.data.event_shape, len(several))
         options = sampling_options(args, model) | {"share": share}
+        options["conditions"] = _conditions(args, model, spec)
         if args.truncate is not None:
             options["truncate"] = args.truncate
         target = output_path(args, folder, f"{folder.name}-seed{args.seed}")
@@ -62,6 +73,27 @@ def run(args: argparse.Namespace) -> int:
         print(with_ending(target, ".npy"))
         print(path)
     return 0
+
+
+def _conditions(args: argparse.Namespace, model: Any, spec: Any) -> Any:
+    """What the samples are conditioned on, if the data have conditions."""
+    from corekit.build import build_dataset
+    from corekit.train.conditions import of_examples, of_labels
+
+    others = None
+    if set(model.data.condition_shapes) - ({"labels"} if args.labels else set()):
+        others = of_examples(model, build_dataset(spec), args.seed, args.split)
+    return others if args.labels is None else of_labels(model, args.labels, others)
+
+
+def _labels(text: str) -> list[int]:
+    """``3``, or several with commas between them."""
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be whole numbers with commas between them (0,1,2), got '{text}'"
+        ) from None
 
 
 def _temperatures(text: str) -> list[float]:

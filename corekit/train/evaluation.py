@@ -15,6 +15,7 @@ from corekit.interfaces.draws import RowDraws, seed_of
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import GenerativeModel
 from corekit.spec import RunSpec, spec_class
+from corekit.train.conditions import of_examples
 from corekit.train.heldout import heldout_loss, nonempty
 from corekit.train.invertibility import invertibility_of
 from corekit.train.processes import ALONE, Share
@@ -81,7 +82,10 @@ def evaluate(
             made = torch.cat([_bits(model, dataset, name, seed, share) for name in splits])
             reference = held_out
         else:
-            made = generate(model, num or len(held_out), seed, share=share, **options)
+            given = of_examples(model, dataset, seed, splits[0])
+            made = generate(
+                model, num or len(held_out), seed, conditions=given, share=share, **options
+            )
             reference = held_out
         measured = metric(made, reference, _all(dataset, "train", seed))
         unit = "bits per dimension" if metric.needs == "bits_per_dim" else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from corekit.errors import UsageError
 from corekit.report.save import worth_drawing
+from corekit.train.conditions import of_examples
 from corekit.train.heldout import heldout_loss
 from corekit.train.processes import Share
 from corekit.train.progress import Report
@@ -72,12 +73,14 @@ def _check_known(metric: str, values: Mapping[str, float]) -> None:
 
 
 def _sample(trainer: Trainer, report: Report, share: Share) -> None:
+    split = "val" if len(trainer.dataset.split("val")) else "train"
     with trainer.evaluating():
         path = sample_and_save(
             trainer.model,
             trainer.run.sample(trainer.step),
             trainer.train.samples or worth_drawing(trainer.data.event_shape),
             trainer.train.seed,
+            conditions=of_examples(trainer.model, trainer.dataset, trainer.train.seed, split),
             share=share,
         )
     report.say(f"samples: {path}")

@@ -13,6 +13,7 @@ from corekit.interfaces.draws import RowDraws
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import GenerativeModel
 from corekit.report.save import save_picture, save_rows, with_ending
+from corekit.train.conditions import Conditions
 from corekit.train.processes import ALONE, Share
 
 ROWS = 64
@@ -24,16 +25,23 @@ _CHUNK = 4096
 
 @torch.no_grad()
 def generate(
-    model: GenerativeModel, n: int, seed: int, *, share: Share = ALONE, **options: Any
+    model: GenerativeModel,
+    n: int,
+    seed: int,
+    *,
+    conditions: Conditions | None = None,
+    share: Share = ALONE,
+    **options: Any,
 ) -> Tensor:
-    """n samples on the CPU; sample i depends on (seed, i) and the options alone.
+    """n samples on the CPU; sample i depends on (seed, i), its condition and the options alone.
 
     Raises:
         Stopped: If someone asks to stop before the end.
     """
 
     def draw(rows: range) -> Tensor:
-        return model.sample(len(rows), generator=RowDraws(seed, rows), **options).cpu()
+        given = None if conditions is None else conditions(rows)
+        return model.sample(len(rows), given, generator=RowDraws(seed, rows), **options).cpu()
 
     chunks = [range(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]
     with model.frozen():
@@ -47,6 +55,7 @@ def sample_and_save(
     seed: int,
     *,
     captions: Sequence[str] | None = None,
+    conditions: Conditions | None = None,
     share: Share = ALONE,
     **options: Any,
 ) -> Path:
@@ -58,7 +67,7 @@ def sample_and_save(
     Returns:
         The picture, or the array if there is no picture of such data.
     """
-    samples = generate(model, n, seed, share=share, **options)
+    samples = generate(model, n, seed, conditions=conditions, share=share, **options)
     if not share.main:
         return with_ending(path, ".npy")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +86,7 @@ def temperature_grid(
     seed: int,
     temperatures: Sequence[float],
     *,
+    conditions: Conditions | None = None,
     share: Share = ALONE,
     **options: Any,
 ) -> Path:
@@ -88,7 +98,9 @@ def temperature_grid(
         The picture, a row for each temperature, or the array if there is no picture of such data.
     """
     rows = [
-        generate(model, n, seed, share=share, temperature=temperature, **options)
+        generate(
+            model, n, seed, conditions=conditions, share=share, temperature=temperature, **options
+        )
         for temperature in temperatures
     ]
     if not share.main:

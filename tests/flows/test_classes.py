@@ -2,21 +2,30 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from torch.nn.functional import one_hot
 
+from corekit.build import build_dataset
+from corekit.checkpoint import load_model
 from corekit.cli.main import main
+from corekit.data.loading import fixed_batches
+from corekit.data_spec import DataSpec
 from corekit.errors import SpecError, UsageError
 from corekit.flows.compose import Chain
 from corekit.flows.coupling import Coupling
 from corekit.flows.linear import Linear
+from corekit.flows.model import FlowModel
 from corekit.flows.prior import FlowPrior
+from corekit.interfaces.draws import RowDraws
 from corekit.interfaces.records import Condition
 from corekit.nn.mlp import Mlp
 from corekit.spec import run_spec
 from corekit.spec.check import check_spec
+from corekit.train.conditions import of_examples, of_labels
+from corekit.train.sampling import generate
 
 NET = partial(Mlp, hidden=(8,), zero_last=False)
 FLOW = partial(Chain, of=[Linear, partial(Coupling, net=NET)])
@@ -88,6 +97,45 @@ def test_a_spec_names_the_classes_and_a_command_trains(tmp_path, monkeypatch, ca
     assert main(["train", "glow.yaml", "--quiet"]) == 0
     assert main(["evaluate", "runs/glow"]) == 0
     assert "nats" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A trained flow of classes, which drew samples on the way."""
+    folder = tmp_path_factory.mktemp("classes")
+    tree = {**TREE, "train": {**TREE["train"], "sample_every": 2, "samples": 70}}
+    (folder / "glow.yaml").write_text(yaml.safe_dump(tree))
+    assert main(["train", str(folder / "glow.yaml"), "--run", str(folder / "run"), "--quiet"]) == 0
+    return folder / "run"
+
+
+def test_samples_take_the_conditions_of_examples_again_from_the_first(run):
+    model, spec, _ = load_model(run)
+    dataset = build_dataset(spec)
+    labels = next(fixed_batches(dataset.split("val"), 0, 16)).condition.labels
+    found = of_examples(model, dataset, 0)(range(14, 20)).labels
+    assert found.tolist() == [*labels[14:].tolist(), *labels[:4].tolist()]
+    (drawn,) = (run / "samples").glob("*.npy")
+    wanted = generate(model, 70, 0, conditions=of_examples(model, dataset, 0))
+    torch.testing.assert_close(torch.from_numpy(np.load(drawn)), wanted)
+
+
+def test_classes_are_asked_for_in_turn(run, capsys):
+    several = ["sample", str(run), "--num", "4", "--labels", "2,5", "--out", str(run / "several")]
+    assert main(several) == 0
+    model, _, _ = load_model(run)
+    both = Condition(labels=torch.tensor([2, 5, 2, 5]))
+    wanted = model.sample(4, both, generator=RowDraws(0, range(4)))
+    torch.testing.assert_close(torch.from_numpy(np.load(run / "several.npy")), wanted)
+    assert main(["sample", str(run), "--labels", "2;5"]) == 2
+    assert "whole numbers" in capsys.readouterr().err
+
+
+def test_labels_of_data_without_any_are_refused():
+    model = FlowModel(DataSpec((2,)), bijector=Linear)
+    with pytest.raises(UsageError, match="must have labels, got the conditions none"):
+        of_labels(model, [1], None)
+    assert of_examples(model, None, 0) is None
 
 
 def test_a_spec_of_classes_without_labels_is_refused():
