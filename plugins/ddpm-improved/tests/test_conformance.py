@@ -1,5 +1,8 @@
 """Every component keeps every promise of its kind, in each of its variants."""
 
+from corekit_ddpm_improved.conformance import UNET_OF_CLASSES
+from corekit_ddpm_improved.unet import UNet
+
 from corekit.testing import parametrize_checks
 
 
@@ -15,4 +18,14 @@ def test_cosine(check):
 
 @parametrize_checks("denoising_loss", "ddpm.mse")
 def test_mse(check):
+    check()
+
+
+@parametrize_checks("denoiser", "ddpm.unet")
+def test_unet(check):
+    check()
+
+
+@parametrize_checks("denoiser", UNet, how=UNET_OF_CLASSES)
+def test_unet_of_classes(check):
     check()

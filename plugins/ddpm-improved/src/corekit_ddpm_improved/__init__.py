@@ -41,4 +41,12 @@ def corekit_components() -> list[Component]:
             "losses:Mse",
             "squared error of the noise, the data or v, averaged over the event",
         ),
+        Component(
+            "denoiser",
+            "ddpm.unet",
+            spec="corekit_ddpm_improved.unet_specs:UNetSpec",
+            target="corekit_ddpm_improved.unet:UNet",
+            summary="residual blocks and attention on ever coarser grids, and back",
+            conformance="corekit_ddpm_improved.conformance:UNET",
+        ),
     ]

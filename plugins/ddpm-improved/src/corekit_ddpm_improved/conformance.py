@@ -19,3 +19,32 @@ COSINE = Conformance(
     )
 )
 MSE = Conformance(options=({}, {"target": "x_0"}, {"target": "v"}, {"target": "velocity"}))
+UNET = Conformance(
+    options=(
+        {"channels": 2, "multipliers": (1, 2), "blocks": 1, "attention": (2,), "heads": 2},
+        {
+            "channels": 2,
+            "multipliers": (2, 1),
+            "blocks": 1,
+            "attention": (),
+            "head_channels": 1,
+            "scale_shift": False,
+            "resample": "blocks",
+            "predicts": "v",
+        },
+    ),
+    given=(
+        {"event_shape": (1, 5, 6), "condition_shapes": {}, "out_channels": None},
+        {"event_shape": (2, 5), "condition_shapes": {"vector": (3,)}, "out_channels": None},
+    ),
+)
+UNET_OF_CLASSES = Conformance(
+    options=({"channels": 2, "multipliers": (1, 1), "blocks": 1, "heads": 1, "classes": 2},),
+    given=(
+        {
+            "event_shape": (1, 4, 4),
+            "condition_shapes": {"labels": (), "image": (2, 2, 2)},
+            "out_channels": None,
+        },
+    ),
+)

@@ -1,0 +1,60 @@
+"""Small layers of diffusion networks: convolutions by dimension, norms, resampling, sinusoids."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool1d, avg_pool2d, avg_pool3d, group_norm, interpolate
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_POOLS = {1: avg_pool1d, 2: avg_pool2d, 3: avg_pool3d}
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation in float32 at least: 32 groups, or as many as divide the channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(max(g for g in range(1, 33) if channels % g == 0), channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised x, in its dtype. In half precision the backward pass is slow and rough."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        weight, bias = self.weight.to(wide), self.bias.to(wide)
+        return group_norm(x.to(wide), self.num_groups, weight, bias, self.eps).to(x.dtype)
+
+
+def sinusoids(time: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
+    r"""Cosines and sines of a time at ``width // 2`` frequencies from 1 to 1 / max_period.
+
+    .. math:: (\cos \omega_k t, \sin \omega_k t), \qquad \omega_k = P^{-k / K}, \quad k < K
+
+    Shape: time ``(B,)``, integer or not; result ``(B, width)``; an odd width ends in zeros.
+
+    Source: Vaswani et al., Attention Is All You Need, 2017, section 3.5; with cosines first and
+        this spacing as in improved-diffusion, nn.py.
+    """
+    half = width // 2
+    k = torch.arange(half, dtype=time.dtype, device=time.device)
+    angles = time[:, None] * torch.exp(-math.log(max_period) * k / half)
+    found = torch.cat((angles.cos(), angles.sin()), dim=1)
+    return nn.functional.pad(found, (0, width - 2 * half))
+
+
+def halved(x: Tensor) -> Tensor:
+    """Averages of 2 x 2 positions (of the last two axes, where there are three)."""
+    dims = x.ndim - 2
+    size = (1, 2, 2) if dims == 3 else (2,) * dims
+    half: Tensor = _POOLS[dims](x, size, ceil_mode=True)
+    return half
+
+
+def enlarged(x: Tensor, size: torch.Size) -> Tensor:
+    """Nearest neighbours on a grid of another size."""
+    return interpolate(x, size=tuple(size), mode="nearest")
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The same layer with weights and biases of zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
