@@ -16,7 +16,7 @@ from corekit.flows.matching import HasVelocity, TrainBy, matching_loss
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.density import Density, Prior
 from corekit.interfaces.drawing import drawing
-from corekit.interfaces.draws import Draws
+from corekit.interfaces.draws import Draws, Randomness, as_draws
 from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.records import Condition, LossTerms
@@ -159,6 +159,14 @@ class FlowPrior(Prior):
         z = self.bijector.initialize(x, self._context(condition))
         self.base.initialize(z, self._of_base(condition))
 
+    def scored(
+        self, x: Tensor, condition: Condition | None = None, draws: Randomness = None
+    ) -> tuple[Tensor, LossTerms]:
+        """z and -log p(x | condition) of one pass, for a loss that looks at z too."""
+        self._check("x", x, condition)
+        z, terms = self._scored(self.standardized(x), condition, as_draws(draws))
+        return z, self._terms_of_data(terms, x)
+
     def _log_prob(self, x: Tensor, condition: Condition | None, draws: Draws) -> LogProb:
         with self._noise(draws):
             z, logdet = self.bijector(x, self._context(condition))
@@ -169,10 +177,15 @@ class FlowPrior(Prior):
         if self.train_by == "flow_matching" and isinstance(self.bijector, HasVelocity):
             z = self.base.sample(len(x), self._of_base(condition), generator=draws)
             return matching_loss(self.bijector, x, z.to(x.dtype), self._context(condition), draws)
+        return self._scored(x, condition, draws)[1]
+
+    def _scored(
+        self, x: Tensor, condition: Condition | None, draws: Draws
+    ) -> tuple[Tensor, LossTerms]:
         with self._noise(draws):
             z, logdet = self.bijector(x, self._context(condition))
         nll = self.base.loss(z, self._of_base(condition), draws).total - logdet
-        return LossTerms(nll, {"nll": nll}, units={"nll": "nats"})
+        return z, LossTerms(nll, {"nll": nll}, units={"nll": "nats"})
 
     def _sample(
         self,

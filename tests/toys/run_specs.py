@@ -51,6 +51,7 @@ FLOWS = {
         },
     ],
     "residual": {"type": "realnvp.residual", "hidden": [8]},
+    "glow": {"type": "glow.glow", "levels": 2, "steps": 2, "hidden": 4},
     "continuous": {"type": "realnvp.continuous", "steps": 2},
     "augmented": {"type": "realnvp.rational_quadratic", "hidden": 8},
     "sliced": {"type": "realnvp.maf", "hidden": [8]},
@@ -58,6 +59,7 @@ FLOWS = {
 NOISE = {"type": "coupling", "split": "checkerboard", "net": {"type": "convnet", "hidden": 3}}
 FRONT = {
     "realnvp_image": {"dequantize": "realnvp.uniform_dequantize"},
+    "glow": {"dequantize": "realnvp.uniform_dequantize"},
     "pixels": {
         "dequantize": {"type": "realnvp.variational_dequantize", "bijector": NOISE},
         "base": "logistic",
@@ -78,6 +80,7 @@ DATA = {
     **{name: PLANE for name in ("flow", "gain", "gan", *FLOWS)},
     "mixture_1d": {"type": "toy1d", "density": "mixture", "size": 60, "held_out": 40},
     "realnvp_image": SHAPES,
+    "glow": {**SHAPES, "held_out": 9},
     "pixels": SHAPES,
 }
 

@@ -9,7 +9,7 @@ from corekit.errors import NoDensity, UsageError
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import MAIN, GenerativeModel
-from corekit.interfaces.records import Batch
+from corekit.interfaces.records import Batch, Condition
 from corekit.testing.case import ROWS, Case
 from corekit.testing.check import CheckFailed, Suite, expect, expect_equal
 from corekit.testing.exercise import Exercise, Tensors, draws
@@ -23,14 +23,32 @@ class ModelExercise(Exercise):
     wide = frozenset({"total"})
 
     def inputs(self, case: Case, dtype: torch.dtype, rows: int = ROWS) -> Tensors:
-        """Rows of data."""
+        """Rows of data, and every condition that comes with them: classes 0 and 1, other numbers.
+
+        These lie in [0, 1], as several labels do.
+        """
         data = case.part.data
         x = case.draw(data.event_shape, data.support, dtype, rows)
-        return {"x": x, "rows": torch.arange(rows)}
+        conditions = {
+            name: torch.arange(rows) % 2 if name == "labels" else torch.rand(rows, *shape).to(dtype)
+            for name, shape in data.condition_shapes.items()
+        }
+        return {"x": x, **conditions, "rows": torch.arange(rows)}
 
     def __call__(self, part: GenerativeModel, inputs: Tensors) -> Tensors:
         """total."""
-        return {"total": part(Batch(inputs["x"]), draws=draws(inputs)).total}
+        return {"total": part(batch_of(part, inputs), draws=draws(inputs)).total}
+
+
+def condition_of(part: GenerativeModel, inputs: Tensors, rows: int = ROWS) -> Condition | None:
+    """The conditions among the first rows of the inputs."""
+    names = part.data.condition_shapes
+    return Condition(**{name: inputs[name][:rows] for name in names}) if names else None
+
+
+def batch_of(part: GenerativeModel, inputs: Tensors) -> Batch:
+    """The inputs as a batch."""
+    return Batch(inputs["x"], condition_of(part, inputs, len(inputs["x"])))
 
 
 EXERCISE = ModelExercise()
@@ -41,7 +59,7 @@ def can_encode(case: Case) -> bool:
     """Whether it has a latent."""
     part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
     try:
-        part.encode(inputs["x"])
+        part.encode(inputs["x"], condition_of(part, inputs))
     except UsageError:
         return False
     return True
@@ -49,8 +67,9 @@ def can_encode(case: Case) -> bool:
 
 def can_sample(case: Case) -> bool:
     """Whether it can sample: an auto-encoder cannot."""
+    part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
     try:
-        case.ready().sample(1, generator=_generator())
+        part.sample(1, condition_of(part, inputs, 1), generator=_generator())
     except UsageError:
         return False
     return True
@@ -60,7 +79,8 @@ def can_sample(case: Case) -> bool:
 def the_loss_has_terms_with_units(case: Case) -> None:
     """The total is one number per row, and every term has a shape and a unit."""
     inputs = EXERCISE.inputs(case, torch.float64)
-    expect_terms(case.ready()(Batch(inputs["x"]), draws=draws(inputs)), ROWS)
+    part = case.ready()
+    expect_terms(part(batch_of(part, inputs), draws=draws(inputs)), ROWS)
 
 
 @SUITE.check()
@@ -75,7 +95,7 @@ def every_phase_has_a_loss_and_parameters(case: Case) -> None:
         own[phase].append(parameter)
     for phase, parameters in own.items():
         expect(bool(parameters) or len(own) == 1, f"phase '{phase}' must have parameters.")
-        terms = part(Batch(inputs["x"]), phase=phase, draws=draws(inputs))
+        terms = part(batch_of(part, inputs), phase=phase, draws=draws(inputs))
         expect_terms(terms, ROWS)
         part.zero_grad(set_to_none=True)
         if parameters:
@@ -88,7 +108,7 @@ def every_phase_has_a_loss_and_parameters(case: Case) -> None:
 def what_is_seen_leads_to_a_part(case: Case) -> None:
     """Every path in ``seen`` names a part of the model that can observe losses."""
     part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
-    for path in part(Batch(inputs["x"]), draws=draws(inputs)).seen:
+    for path in part(batch_of(part, inputs), draws=draws(inputs)).seen:
         try:
             found = part.get_submodule(path)
         except AttributeError as error:
@@ -99,9 +119,9 @@ def what_is_seen_leads_to_a_part(case: Case) -> None:
 @SUITE.check()
 def its_likelihood_is_what_it_declares(case: Case) -> None:
     """log_prob is of the declared kind, one number per row; without one it raises NoDensity."""
-    part, x = case.ready(), EXERCISE.inputs(case, torch.float64)["x"]
+    part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
     try:
-        got = part.log_prob(x, generator=_generator())
+        got = part.log_prob(inputs["x"], condition_of(part, inputs), generator=_generator())
     except NoDensity:
         expect(
             part.kind is Likelihood.NONE,
@@ -118,9 +138,12 @@ def its_likelihood_is_what_it_declares(case: Case) -> None:
 @SUITE.check(can_sample)
 def samples_are_as_declared(case: Case) -> None:
     """Samples have the event shape and no gradient, and the generator alone decides them."""
-    part, state = case.ready(torch.float32), torch.get_rng_state()
-    want = (3, *part.data.event_shape)
-    first, again, other = (part.sample(3, generator=_generator(seed)) for seed in (0, 0, 1))
+    part = case.ready(torch.float32)
+    condition = condition_of(part, EXERCISE.inputs(case, torch.float32), 3)
+    want, state = (3, *part.data.event_shape), torch.get_rng_state()
+    first, again, other = (
+        part.sample(3, condition, generator=_generator(seed)) for seed in (0, 0, 1)
+    )
     expect(tuple(first.shape) == want, f"samples must have shape {want}, got {first.shape}.")
     expect(first.dtype is torch.float32, f"samples must be float32, got {first.dtype}.")
     expect(not first.requires_grad, "samples must have no gradient. Use torch.no_grad.")
@@ -133,10 +156,11 @@ def samples_are_as_declared(case: Case) -> None:
 @SUITE.check(can_encode)
 def data_are_encoded_and_reconstructed(case: Case) -> None:
     """A row has a latent, which is decoded to data of the event shape, row by row."""
-    part, x = case.ready(), EXERCISE.inputs(case, torch.float64)["x"]
-    z = part.encode(x)
+    part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
+    x, condition = inputs["x"], condition_of(part, inputs)
+    z = part.encode(x, condition)
     expect(len(z) == ROWS and not z.requires_grad, "encode must give one latent per row, detached.")
-    back: Tensor = part.reconstruct(x, generator=_generator())
+    back: Tensor = part.reconstruct(x, condition, generator=_generator())
     expect(
         back.shape == x.shape,
         f"a reconstruction must have shape {tuple(x.shape)}, got {tuple(back.shape)}.",

@@ -50,6 +50,16 @@ def test_noisy_flow(check):
     check()
 
 
+@parametrize_checks("model", "glow.classified_flow")
+def test_classified_flow(check):
+    check()
+
+
+@parametrize_checks("network", "glow.gated_resnet")
+def test_gated_resnet(check):
+    check()
+
+
 @parametrize_checks("network", "glow.net")
 def test_net(check):
     check()

@@ -64,7 +64,21 @@ _COMPONENTS = [
         "denoising:NoisyFlow",
         "a flow of data with Gaussian noise, whose samples are denoised",
     ),
+    (
+        "model",
+        "classified_flow",
+        "classified_specs:ClassifiedFlow",
+        "classified:ClassifiedFlow",
+        "a flow with a class head on its deepest latent",
+    ),
     ("network", "net", "GlowNet", "net:GlowNet", "the convolutions of a coupling, with actnorm"),
+    (
+        "network",
+        "gated_resnet",
+        "GatedResNet",
+        "gated:GatedResNet",
+        "gated residual blocks of convolutions, as in Flow++",
+    ),
     ("network", "zero", "SplitNet", "split:SplitNet", "one convolution that starts with zeros"),
     (
         "importer",

@@ -11,7 +11,17 @@ from torch import Tensor
 from corekit.checkpoint.foreign import read_state
 from corekit.errors import CheckpointError
 from corekit.interfaces.importer import Imported, Importer
-from corekit_glow.ports import Found, Inputs, State, actnorm, imported, lu, normed, zero_conv
+from corekit_glow.ports import (
+    Found,
+    Inputs,
+    Labels,
+    State,
+    actnorm,
+    imported,
+    lu,
+    normed,
+    zero_conv,
+)
 
 Permutation = Literal["unknown", "reverse"]
 
@@ -42,6 +52,9 @@ class ChaiyujinImporter(Importer):
             so: reverse. A shuffle is lost with the port's process.
         bits: Of the levels of the data.
         data_path: The folder of pictures that the spec names as data.
+        labels: What a flow with a class head is conditioned on, as the checkpoint does not say so:
+            class, one of the picture, by its folder; or several labels, each 0 or 1, which a file
+            of arrays has beside the pictures, as `labels`.
 
     Raises:
         CheckpointError: If the file is not such a checkpoint, or does not hold a permutation.
@@ -56,14 +69,16 @@ class ChaiyujinImporter(Importer):
         permutation: Permutation = "unknown",
         bits: int = 8,
         data_path: str = "pictures",
+        labels: Labels = "class",
     ) -> None:
         self.inputs, self.bits, self.data_path = inputs, bits, data_path
-        self.permutation = permutation
+        self.permutation, self.labels = permutation, labels
 
     def __call__(self, path: Path) -> Imported:
         """The spec and the weights of a flow."""
         state = read_state(path, within=("graph", "state_dict"))
-        return imported(self.found(state, str(path)), self.inputs, self.bits, self.data_path)
+        found = self.found(state, str(path))
+        return imported(found, self.inputs, self.bits, self.data_path, self.labels)
 
     def found(self, state: Mapping[str, Tensor], name: str) -> Found:
         """The flow under our names."""
@@ -86,6 +101,11 @@ class ChaiyujinImporter(Importer):
             else:
                 steps[-1].append(_step(layers[i], name, self.permutation))
         top, dropped = _top(state)
+        head = {
+            key.removeprefix("project_class."): value
+            for key, value in state.items()
+            if key.startswith("project_class.")
+        }
         first = next(layer for layer in layers.values() if "f.4.weight" in layer)
         options: dict[str, Any] = {
             "hidden": len(first["f.0.weight"]),
@@ -94,9 +114,9 @@ class ChaiyujinImporter(Importer):
             "learn_top": "bias" in top,
         }
         notes: tuple[str, ...] = ()
-        if any("project_class" in key for key in dropped):
-            notes = ("The class head is left out: the flow has none.",)
-        return Found(steps, splits, top, options, dropped, notes)
+        if head:
+            notes = ("The weight of the class loss is not in the checkpoint: it is the default.",)
+        return Found(steps, splits, top, options, head, dropped, notes)
 
 
 class Y0astImporter(ChaiyujinImporter):
@@ -107,6 +127,7 @@ class Y0astImporter(ChaiyujinImporter):
         permutation: As there.
         bits: Of the levels of the data.
         data_path: The folder of pictures that the spec names as data.
+        labels: As there.
 
     Raises:
         CheckpointError: If the file is not such a checkpoint.
@@ -121,8 +142,15 @@ class Y0astImporter(ChaiyujinImporter):
         permutation: Permutation = "unknown",
         bits: int = 8,
         data_path: str = "pictures",
+        labels: Labels = "class",
     ) -> None:
-        super().__init__(inputs=inputs, permutation=permutation, bits=bits, data_path=data_path)
+        super().__init__(
+            inputs=inputs,
+            permutation=permutation,
+            bits=bits,
+            data_path=data_path,
+            labels=labels,
+        )
 
     def found(self, state: Mapping[str, Tensor], name: str) -> Found:
         """The flow under our names."""
@@ -199,5 +227,5 @@ def _top(state: Mapping[str, Tensor]) -> tuple[State, tuple[str, ...]]:
     for theirs, ours in names.items():
         if theirs in state:
             top[ours] = state[theirs].flatten() if state[theirs].ndim != 2 else state[theirs]
-    unused = ("prior_h", "learn_top.weight", "project_class.")
+    unused = ("prior_h", "learn_top.weight")
     return top, tuple(key for key in state if key.startswith(unused))

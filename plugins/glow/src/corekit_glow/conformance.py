@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from corekit.data_spec import DataSpec
 from corekit.testing import Conformance
 from corekit.testing.case import redraw
 
@@ -71,6 +72,12 @@ GlowNet = Conformance(
         {"hidden": 6, "logscale_factor": 0, "edge_bias": "last"},
     )
 )
+GatedResNet = Conformance(
+    options=(
+        {"hidden": 4, "blocks": 2},
+        {"hidden": 5, "blocks": 1, "dropout": 0.5, "logscale_factor": 0},
+    )
+)
 SplitNet = Conformance(options=({}, {"edge": True}))
 _SMALL = {"patch": 2, "width": 8, "heads": 2, "layers": 1}
 
@@ -94,4 +101,17 @@ NoisyFlow = Conformance(
         {"bijector": {"type": "linear"}},
         {"bijector": {"type": "chain", "of": ["actnorm", "linear"]}, "sigma": 0.5},
     ),
+)
+
+_GLOW = {"type": "glow.glow", "levels": 1, "steps": 1, "hidden": 4}
+
+ClassifiedFlow = Conformance(
+    options=(
+        {"bijector": _GLOW, "classes": 3},
+        {"bijector": _GLOW, "classes": 3, "conditional": False, "weight": 1.0},
+        {"bijector": _GLOW},
+        {"bijector": {"type": "linear"}, "conditional": False},
+    ),
+    given=[{"data": DataSpec((1, 4, 4), condition_shapes={"labels": (), "vector": (3,)})}],
+    prepare=_mild,
 )

@@ -12,6 +12,7 @@ from corekit.interfaces.importer import Imported
 
 State = dict[str, Tensor]
 Inputs = Literal["centred", "to_tensor"]
+Labels = Literal["class", "several"]
 
 INPUTS = {"centred": (-0.5, 1.0), "to_tensor": (-0.5 / 256, 256 / 255)}
 """(b, s): the port sees s (x + b), where ours sees x = (level + u) / levels in [0, 1)."""
@@ -26,6 +27,7 @@ class Found:
         splits: Of each level but the last: its tensors.
         top: Of the prior of the deepest level.
         options: Of `Glow`, beyond levels and steps.
+        head: Of the class head of a flow that is conditioned on labels.
         dropped: Keys that ours has no use for.
     """
 
@@ -33,6 +35,7 @@ class Found:
     splits: list[State]
     top: State
     options: dict[str, Any]
+    head: State = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -52,8 +55,13 @@ def bijector_state(found: Found) -> State:
     return state
 
 
-def imported(found: Found, inputs: Inputs, bits: int, data_path: str) -> Imported:
-    """A run spec of the same model, and its weights."""
+def imported(
+    found: Found, inputs: Inputs, bits: int, data_path: str, labels: Labels = "class"
+) -> Imported:
+    """A run spec of the same model, and its weights.
+
+    A flow that is conditioned on labels has a class head; labels says what they are.
+    """
     first = found.steps[0][0]
     shift, scale = INPUTS[inputs]
     first["0.shift"] = first["0.shift"] / scale + shift
@@ -67,16 +75,23 @@ def imported(found: Found, inputs: Inputs, bits: int, data_path: str) -> Importe
         "max_log_std": None,
         **found.options,
     }
-    spec = {
-        "version": 1,
-        "model": {
-            "type": "flow",
-            "dequantize": "realnvp.uniform_dequantize",
-            "bijector": bijector,
-        },
-        "data": {"type": "image_folder", "path": data_path, "bits": bits},
+    model: dict[str, Any] = {
+        "type": "flow",
+        "dequantize": "realnvp.uniform_dequantize",
+        "bijector": bijector,
     }
+    data: dict[str, Any] = {"type": "image_folder", "path": data_path, "bits": bits}
+    if labels == "class" or not found.head:
+        data["channels"] = first["0.shift"].numel() // 4  # behind a squeeze
+    if found.head and labels == "class":
+        model |= {"type": "glow.classified_flow", "classes": len(found.head["bias"])}
+        data["labels"] = "folder"
+    elif found.head:
+        model["type"] = "glow.classified_flow"
+        data |= {"type": "arrays", "vector": "labels"}
     state = {f"density.bijector.{k}": v.clone() for k, v in bijector_state(found).items()}
+    state |= {f"head.{k}": v.clone() for k, v in found.head.items()}
+    spec = {"version": 1, "model": model, "data": data}
     return Imported(spec, state, found.dropped, found.notes)
 
 

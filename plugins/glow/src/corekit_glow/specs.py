@@ -23,6 +23,7 @@ BORDER = "which convolutions are told where the border of the picture is"
 BOUND = "bound on |log deviation| of what leaves, nats; null for none"
 BITS = "of the levels of the data"
 FOLDER = "the folder of pictures that the spec names as data"
+LABELS = "of a port with a class head: one class, or several labels, each 0 or 1, in arrays"
 PERMUTATION = "of a checkpoint without 1x1 convolutions, which does not say so"
 INPUTS = "what the port saw: level / 255, or (level + u) / 256 - 1/2"
 
@@ -157,6 +158,20 @@ class GlowNetSpec(Spec):
         check_image(self.type, in_shape)
 
 
+class GatedResNetSpec(Spec):
+    """Gated residual blocks between two 3x3 convolutions; the last starts with zeros."""
+
+    type: Literal["glow.gated_resnet"] = "glow.gated_resnet"
+    hidden: int = Field(96, ge=1, description=HIDDEN)
+    blocks: int = Field(4, ge=1, description="how many")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share taken away inside, in training")
+    logscale_factor: float = Field(3.0, ge=0, description=LOGSCALE)
+
+    def shape(self, in_shape: Shape, out_shape: Shape, context_shape: Shape | None = None) -> None:
+        """Images only."""
+        check_image(self.type, in_shape)
+
+
 class SplitNetSpec(Spec):
     """One 3x3 convolution that starts with zeros."""
 
@@ -177,6 +192,7 @@ class ChaiyujinSpec(Spec):
     permutation: Literal["unknown", "reverse"] = Field("unknown", description=PERMUTATION)
     bits: int = Field(8, ge=1, le=8, description=BITS)
     data_path: str = Field("pictures", description=FOLDER)
+    labels: Literal["class", "several"] = Field("class", description=LABELS)
 
 
 class Y0astSpec(Spec):
@@ -187,6 +203,7 @@ class Y0astSpec(Spec):
     permutation: Literal["unknown", "reverse"] = Field("unknown", description=PERMUTATION)
     bits: int = Field(8, ge=1, le=8, description=BITS)
     data_path: str = Field("pictures", description=FOLDER)
+    labels: Literal["class", "several"] = Field("class", description=LABELS)
 
 
 class RosinalitySpec(Spec):

@@ -9,7 +9,10 @@ from torch.nn.functional import linear
 from corekit.data_spec import Shape
 from corekit.errors import ShapeError
 from corekit.flows.affine import bounded
+from corekit.flows.compose import Chain
 from corekit.flows.mixing import check_features, per_channel
+from corekit.flows.multiscale import Split
+from corekit.flows.squeeze import Flatten
 from corekit.interfaces.bijector import Bijector, logdet_dtype
 from corekit_glow.convolution import ring
 
@@ -104,3 +107,13 @@ class TopPrior(Bijector):
 
     def _total(self, log_std: Tensor, x: Tensor) -> Tensor:
         return log_std.expand(-1, *self.event_shape).flatten(1).sum(1).expand(x.shape[0])
+
+
+def top_of(bijector: Bijector) -> TopPrior | None:
+    """The `TopPrior` that a flow ends in at its deepest level, or None."""
+    if isinstance(bijector, Split):
+        return top_of(bijector.of)
+    if isinstance(bijector, Chain):
+        members = [member for member in bijector if not isinstance(member, Flatten)]
+        return top_of(members[-1]) if members else None
+    return bijector if isinstance(bijector, TopPrior) else None
