@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from corekit.data_spec import Shape
-from corekit.diffusion.process import check_predicts, predict_with, q_sample, to_prediction
+from corekit.data_spec import DataSpec, Shape
+from corekit.diffusion.process import check_predicts, predict_with, prediction_of, q_sample
 from corekit.diffusion.samplers import Ancestral
 from corekit.diffusion.schedules import end_of, warn_if_short_of_noise
 from corekit.diffusion.timesteps import Uniform
+from corekit.errors import UsageError
 from corekit.interfaces.denoiser import Denoiser
 from corekit.interfaces.density import Decoder, Density, Prior
 from corekit.interfaces.draws import Draws
@@ -42,12 +43,13 @@ class DiffusionDensity(Density):
         loss: Scores one prediction.
         timesteps: Draws the levels of a training step; uniformly unless given.
         sampler: How samples are made; `Ancestral` unless given.
+        data: What x is, where it is data: losses that are likelihoods need to know its levels.
 
     Shape: x ``(B, *event_shape)``; loss ``(B,)``, in the unit of the denoising loss.
 
     Raises:
         UsageError: If eps is predicted but the schedule ends without signal, or the denoiser
-            learns variances.
+            learns variances that the loss does not train.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, alg. 1-2,
         https://arxiv.org/abs/2006.11239.
@@ -65,6 +67,7 @@ class DiffusionDensity(Density):
         loss: DenoisingLoss,
         timesteps: TimestepSampler | None = None,
         sampler: Sampler | None = None,
+        data: DataSpec | None = None,
     ) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
@@ -77,7 +80,8 @@ class DiffusionDensity(Density):
         self.denoising_loss = loss
         self.timesteps = Uniform() if timesteps is None else timesteps
         self.sampler = Ancestral() if sampler is None else sampler
-        predict_with(self.denoiser)  # refuses what cannot be sampled, before anything is trained
+        _check_variance(self.denoiser, loss)
+        loss.prepare(schedule, data)
         check_predicts(type(self).__name__, self.denoiser.predicts, end_of(schedule))
         warn_if_short_of_noise(schedule)
 
@@ -89,7 +93,7 @@ class DiffusionDensity(Density):
         seen_level = _in_precision_of(x, level)
         x_t = q_sample(x, eps, seen_level)
         output = self.denoiser(x_t, seen_level, condition)
-        prediction = to_prediction(output, self.denoiser.predicts, x_t, seen_level)
+        prediction = prediction_of(self.denoiser, output, x_t, seen_level)
         loss = self.denoising_loss(prediction, x, x_t, eps, seen_level)
         name = self.denoising_loss.name
         t = level.time if level.step is None else level.step
@@ -174,6 +178,15 @@ class DiffusionDecoder(DiffusionDensity, Decoder):
             loss=loss,
             timesteps=timesteps,
             sampler=sampler,
+        )
+
+
+def _check_variance(denoiser: Denoiser, loss: DenoisingLoss) -> None:
+    if denoiser.learns_variance and not loss.trains_variance:
+        raise UsageError(
+            f"{type(denoiser).__name__}: a variance that is learned must have a gradient, got "
+            f"{type(loss).__name__}, which gives it none. Use a loss with the variational bound "
+            "(ddpm.hybrid, ddpm.kl), or a denoiser of fixed variances."
         )
 
 

@@ -56,5 +56,6 @@ class DiffusionModel(DensityModel):
             loss=loss,
             timesteps=timesteps,
             sampler=sampler,
+            data=data,
         )
         super().__init__(data, density)

@@ -24,17 +24,22 @@ A network predicts one tensor, and the pair (x_0, eps) follows from it and x_t. 
 - ``x_0``: the clean data
 - ``v``: :math:`\alpha \varepsilon - \sigma x_0` (Salimans and Ho 2022)
 - ``velocity``: :math:`\dot x_t = \dot\alpha x_0 + \dot\sigma \varepsilon` (Lipman et al. 2023)
+- ``x_prev``: the mean of :math:`q(x_s \mid x_t, x_0)` of the step back from this level
+
+It may also say, in a second half of its output, what the variance of that step is
+(`corekit.interfaces.denoiser.Variance`).
 
 Shape: x_0, x_t, eps ``(B, *event_shape)``; the fields of a level ``(B,)``, cast to the dtype of x.
 """
 
 from typing import NamedTuple, get_args
 
+import torch
 from torch import Tensor
 
 from corekit.errors import UsageError
-from corekit.interfaces.denoiser import Denoiser, Predicts
-from corekit.interfaces.records import Condition, NoiseLevel, Prediction
+from corekit.interfaces.denoiser import Denoiser, Predicts, Variance
+from corekit.interfaces.records import Condition, NoiseLevel, Prediction, Reverse
 from corekit.interfaces.sampler import Predict
 
 NO_SIGNAL = 1e-7
@@ -60,7 +65,14 @@ def target_of(predicts: Predicts, x_0: Tensor, eps: Tensor, level: NoiseLevel) -
     return a * x_0 + b * eps
 
 
-def to_prediction(output: Tensor, predicts: Predicts, x_t: Tensor, level: NoiseLevel) -> Prediction:
+def to_prediction(
+    output: Tensor,
+    predicts: Predicts,
+    x_t: Tensor,
+    level: NoiseLevel,
+    variance: Variance = "fixed",
+    channel_axis: int = 0,
+) -> Prediction:
     r"""The clean data and the noise that a raw output y implies; the inverse of `target_of`.
 
     Every target is a mixture :math:`y = a x_0 + b \varepsilon`, and so is x_t; solved for the pair:
@@ -68,6 +80,11 @@ def to_prediction(output: Tensor, predicts: Predicts, x_t: Tensor, level: NoiseL
     .. math::
         x_0 = (b x_t - \sigma y) / D, \qquad \varepsilon = (\alpha y - a x_t) / D, \qquad
         D = \alpha b - \sigma a
+
+    A second half v of the output along the channel axis is the log-variance of the step back, or
+    lies between its two natural ones (`Reverse`), small and large:
+
+    .. math:: \log s^2 = f \log s^2_{large} + (1 - f) \log s^2_{small}, \qquad f = (v + 1) / 2
 
     Raises:
         UsageError: If eps is predicted where alpha = 0: x_t holds nothing of x_0 there, and y
@@ -77,8 +94,13 @@ def to_prediction(output: Tensor, predicts: Predicts, x_t: Tensor, level: NoiseL
     Source:
         v: Salimans and Ho, Progressive Distillation, ICLR 2022, app. D,
         https://arxiv.org/abs/2202.00512. velocity: Lipman et al., Flow Matching, ICLR 2023,
-        eq. 8, https://arxiv.org/abs/2210.02747.
+        eq. 8, https://arxiv.org/abs/2210.02747. Variances: Nichol and Dhariwal, Improved DDPM,
+        ICML 2021, eq. 15, https://arxiv.org/abs/2102.09672.
     """
+    if variance != "fixed":
+        output, said = output.chunk(2, dim=1 + channel_axis)
+        found = to_prediction(output, predicts, x_t, level)
+        return found._replace(log_variance=_log_variance(said, variance, level))
     alpha, sigma = _per_row(level.alpha, x_t), _per_row(level.sigma, x_t)
     output = output.to(x_t.dtype)  # a network under autocast answers in half precision
     if predicts == "eps":
@@ -109,6 +131,12 @@ def check_predicts(who: str, predicts: Predicts, end: NoiseLevel) -> None:
         _refuse_eps(who)
 
 
+def prediction_of(denoiser: Denoiser, output: Tensor, x_t: Tensor, level: NoiseLevel) -> Prediction:
+    """What the raw output of a denoiser says."""
+    how = denoiser.variance, denoiser.channel_axis
+    return to_prediction(output, denoiser.predicts, x_t, level, *how)
+
+
 def score(prediction: Prediction, level: NoiseLevel) -> Tensor:
     r"""The score :math:`\nabla \log p(x_t) = -\varepsilon / \sigma`.
 
@@ -116,6 +144,26 @@ def score(prediction: Prediction, level: NoiseLevel) -> Tensor:
         https://arxiv.org/abs/2011.13456.
     """
     return -prediction.eps / _per_row(level.sigma, prediction.eps)
+
+
+def mean_of_step(x_0: Tensor, x_t: Tensor, back: Reverse) -> Tensor:
+    """Mean of q(x_s | x_t, x_0), ``(B, *event_shape)``."""
+    return _per_row(back.from_x_t, x_t) * x_t + _per_row(back.from_x_0, x_t) * x_0
+
+
+def fixed_log_variance(back: Reverse, which: str, like: Tensor) -> Tensor:
+    """Log of a variance that is not learned, broadcastable to ``like``.
+
+    Args:
+        back: The step.
+        which: small, right for data of no variance, or large, for data of unit variance; of the
+            last step, the small one in both cases.
+        like: Data.
+    """
+    chosen = back.log_small
+    if which == "large":
+        chosen = torch.where(back.from_x_t == 0, back.log_small, back.log_large)
+    return _per_row(chosen, like)
 
 
 class Transition(NamedTuple):
@@ -160,20 +208,23 @@ def posterior(x_0: Tensor, x_t: Tensor, t: NoiseLevel, s: NoiseLevel) -> tuple[T
     return mean, _per_row(step.variance, x_t)
 
 
-def predict_with(denoiser: Denoiser, condition: Condition | None = None) -> Predict:
-    """The denoiser as samplers want it: (x_t, level) -> `Prediction`, condition bound.
+def reverse_of(step: Transition) -> Reverse:
+    """The numbers of steps that follow each other, ``(S,)``, as a denoiser is told them."""
+    small = step.variance.clone()
+    if len(small) > 1:
+        small[-1] = small[-2]
+    else:
+        small = step.forward_variance
+    tiny = torch.finfo(small.dtype).tiny
+    logs = (v.clamp(min=tiny).log() for v in (small, step.forward_variance))
+    return Reverse(step.from_x_t, step.from_x_0, *logs)
 
-    Raises:
-        UsageError: If the denoiser learns variances, which no sampler here uses.
-    """
-    if denoiser.learns_variance:
-        raise UsageError(
-            f"{type(denoiser).__name__}: learns_variance must be False, got True. "
-            "The samplers use fixed variances. Build the denoiser with as many outputs as inputs."
-        )
+
+def predict_with(denoiser: Denoiser, condition: Condition | None = None) -> Predict:
+    """The denoiser as samplers want it: (x_t, level) -> `Prediction`, condition bound."""
 
     def predict(x_t: Tensor, level: NoiseLevel) -> Prediction:
-        return to_prediction(denoiser(x_t, level, condition), denoiser.predicts, x_t, level)
+        return prediction_of(denoiser, denoiser(x_t, level, condition), x_t, level)
 
     return predict
 
@@ -205,6 +256,11 @@ def _mixture(predicts: Predicts, level: NoiseLevel, like: Tensor) -> tuple[Tenso
     """The weights (a, b) of the target a x_0 + b eps."""
     if predicts == "v":
         return -_per_row(level.sigma, like), _per_row(level.alpha, like)
+    if predicts == "x_prev":
+        back = _step_back(level)
+        from_x_t = _per_row(back.from_x_t, like)
+        signal = _per_row(back.from_x_0, like) + from_x_t * _per_row(level.alpha, like)
+        return signal, from_x_t * _per_row(level.sigma, like)
     if predicts != "velocity":
         raise UsageError(
             f"corekit.diffusion: predicts must be one of {', '.join(get_args(Predicts))}, "
@@ -216,6 +272,25 @@ def _mixture(predicts: Predicts, level: NoiseLevel, like: Tensor) -> tuple[Tenso
             "level without dalpha and dsigma. Let the schedule's at() return them."
         )
     return _per_row(level.dalpha, like), _per_row(level.dsigma, like)
+
+
+def _log_variance(said: Tensor, variance: Variance, level: NoiseLevel) -> Tensor:
+    """The log-variance that a network says; in single precision at least."""
+    said = said.to(torch.promote_types(said.dtype, torch.float32))
+    if variance == "log":
+        return said
+    back, f = _step_back(level), (said + 1) / 2
+    large, small = _per_row(back.log_large, said), _per_row(back.log_small, said)
+    return f * large + (1 - f) * small
+
+
+def _step_back(level: NoiseLevel) -> Reverse:
+    if level.reverse is None:
+        raise UsageError(
+            "corekit.diffusion: x_prev and a range of variances need a step back, got a noise "
+            "level without one. Use a schedule of steps (ddpm.linear, ddpm.cosine), or a sampler."
+        )
+    return level.reverse
 
 
 def _refuse_eps(who: str) -> None:

@@ -25,11 +25,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from corekit.diffusion.process import Transition, transition
+from corekit.diffusion.process import Transition, reverse_of, transition
 from corekit.errors import UsageError
 from corekit.interfaces.draws import Randomness, as_draws
 from corekit.interfaces.noise_schedule import NoiseSchedule
-from corekit.interfaces.records import NoiseLevel
+from corekit.interfaces.records import NoiseLevel, Prediction
 from corekit.interfaces.sampler import Callback, Predict
 
 # (transitions (S,), variance of level s (S,)) -> (d, nu), each (S,)
@@ -47,7 +47,8 @@ class Ancestral:
 
     Args:
         flexibility: f in [0, 1], the standard deviation between that of the posterior (0, right
-            for data of no variance) and that of the forward step (1, for unit-variance data).
+            for data of no variance) and that of the forward step (1, for unit-variance data);
+            unless the denoiser has learned it.
         steps: How many steps, spread evenly over the levels; None for all of them.
 
     Attributes:
@@ -91,7 +92,7 @@ class Ancestral:
             noise = self.flexibility * large + (1 - self.flexibility) * small
             return (var_s - step.variance).clamp(min=0).sqrt(), noise
 
-        return _follow(predict, schedule, x_T, times, generator, callback, numbers)
+        return _follow(predict, schedule, x_T, times, generator, callback, numbers, learned=True)
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,15 @@ def _follow(
     generator: Randomness,
     callback: Callback | None,
     numbers: StepNumbers,
+    *,
+    learned: bool = False,
 ) -> Tensor:
     """The loop of both samplers."""
     grid = schedule.at(_checked(times))  # (S + 1,), float64
     t, s = grid.map(lambda column: column[:-1]), grid.map(lambda column: column[1:])
-    d, nu = numbers(transition(t, s), s.sigma.square())
+    step = transition(t, s)
+    t = t._replace(reverse=reverse_of(step))
+    d, nu = numbers(step, s.sigma.square())
     signal, kept, new = s.alpha.tolist(), d.tolist(), nu.tolist()
     new[-1] = 0.0  # the last step returns the mean
     wide = torch.promote_types(x_T.dtype, torch.float32)
@@ -169,10 +174,17 @@ def _follow(
         prediction = predict(x, _rows_at(levels, i, len(x)))
         x = signal[i] * prediction.x_0 + kept[i] * prediction.eps
         if new[i] > 0:
-            x = x + new[i] * draws.normal("noise", tuple(x.shape), x)
+            x = x + _spread(new[i], prediction, learned) * draws.normal("noise", tuple(x.shape), x)
         if callback is not None:
             callback(i + 1, x, prediction)
     return x
+
+
+def _spread(nu: float, prediction: Prediction, learned: bool) -> float | Tensor:
+    """Of the new noise: as the network says, if it does and is asked."""
+    if not learned or prediction.log_variance is None:
+        return nu
+    return (0.5 * prediction.log_variance).exp().to(prediction.x_0.dtype)
 
 
 def _rows_at(levels: NoiseLevel, i: int, rows: int) -> NoiseLevel:

@@ -11,7 +11,8 @@ from corekit.errors import ShapeError
 from corekit.interfaces.records import Condition, NoiseLevel
 from corekit.interfaces.shapes import check_shape
 
-Predicts = Literal["eps", "x_0", "v", "velocity"]
+Predicts = Literal["eps", "x_0", "v", "velocity", "x_prev"]
+Variance = Literal["fixed", "log", "range"]
 
 
 class Denoiser(nn.Module, ABC):
@@ -25,13 +26,16 @@ class Denoiser(nn.Module, ABC):
     Attributes:
         event_shape: Shape of x_t without the batch.
         condition_shapes: name of a `Condition` field -> its shape without the batch.
-        predicts: "eps", "x_0", "v" (= alpha eps - sigma x_0) or "velocity" (= dx_t / dtime).
+        predicts: "eps", "x_0", "v" (= alpha eps - sigma x_0), "velocity" (= dx_t / dtime) or
+            "x_prev" (the mean of the step back).
         channel_axis: Axis of the event that holds channels; learned variances double it.
-        learns_variance: The output holds a second tensor of the same size for the variance.
+        variance: What a second half of the output, along the channel axis, says of the variance of
+            the step back: "log", its logarithm; "range", where that lies between the two of
+            `Reverse`, from -1 to 1; "fixed": there is none.
         free_axes: Axes of the event that may have any length (points of a cloud).
 
     Shape:
-        - x_t, output: ``(B, *event_shape)`` (channels doubled if ``learns_variance``)
+        - x_t, output: ``(B, *event_shape)``; channels doubled unless ``variance`` is "fixed"
         - level: a `NoiseLevel` of ``(B,)`` tensors
     """
 
@@ -39,7 +43,7 @@ class Denoiser(nn.Module, ABC):
     condition_shapes: Mapping[str, Shape]
     predicts: Predicts = "eps"
     channel_axis: int = 0
-    learns_variance: bool = False
+    variance: Variance = "fixed"
     free_axes: tuple[int, ...] = ()
 
     def forward(
@@ -66,6 +70,11 @@ class Denoiser(nn.Module, ABC):
                     f"got {len(value)}."
                 )
         return self._forward(x_t, level, condition, previous)
+
+    @property
+    def learns_variance(self) -> bool:
+        """Whether the output has a second half."""
+        return self.variance != "fixed"
 
     def prepared(self, condition: Condition | None) -> "Denoiser":
         """A denoiser that has done its work for a fixed condition; samplers ask for it once."""

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from corekit.data_spec import DataSpec
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood
+from corekit.interfaces.noise_schedule import NoiseSchedule
 from corekit.interfaces.records import Batch, LossTerms, NoiseLevel, Prediction
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class DenoisingLoss(nn.Module, ABC):
         is_error: It is never negative, and 0 where the prediction is the truth.
         seeks_mean: Its expectation is least where the prediction is E[x_0 | x_t], which is what
             samplers take a prediction for. Squared errors do; absolute ones seek a median.
+        trains_variance: A variance that the denoiser learns has a gradient.
 
     Shape: x_0, x_t, eps ``(B, *event_shape)``; result ``(B,)``, float32 or wider.
     """
@@ -56,6 +59,13 @@ class DenoisingLoss(nn.Module, ABC):
     unit: str
     is_error: bool = True
     seeks_mean: bool = True
+    trains_variance: bool = False
+
+    def prepare(self, schedule: NoiseSchedule, data: DataSpec | None = None) -> None:
+        """Called once by the density that it trains, with its schedule and what the data are.
+
+        By default it does nothing. Data are None where they are latents.
+        """
 
     @abstractmethod
     def forward(

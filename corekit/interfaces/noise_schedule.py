@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from corekit.errors import UsageError
-from corekit.interfaces.records import NoiseLevel
+from corekit.interfaces.records import NoiseLevel, Reverse
 
 Table = NDArray[np.float64]
+
+_TINY = 1e-30
+"""A variance of 0, where its logarithm is asked for."""
 
 
 class NoiseSchedule(ABC):
@@ -162,6 +165,19 @@ class DiscreteSchedule(NoiseSchedule):
             values = [torch.as_tensor(c, device="cpu").to(dtype).to(device) for c in columns]
             step = torch.as_tensor(np.append(-1, self.original), device="cpu").to(device)
             beta = torch.as_tensor(np.append(0.0, self.betas), device="cpu").to(dtype).to(device)
+            back = (torch.as_tensor(c, device="cpu").to(dtype).to(device) for c in self._reverse())
             time, alphas, sigmas, dalpha, dsigma, snr = values
-            self._grids[key] = NoiseLevel(time, alphas, sigmas, dalpha, dsigma, snr, step, beta)
+            self._grids[key] = NoiseLevel(
+                time, alphas, sigmas, dalpha, dsigma, snr, step, beta, Reverse(*back)
+            )
         return self._grids[key]
+
+    def _reverse(self) -> tuple[Table, Table, Table, Table]:
+        """The columns of `Reverse` for all levels; clean data in front are as the first."""
+        beta, product, before = self.betas, self.alphas_cumprod, self.alphas_cumprod_prev
+        small = self.posterior_variance
+        small[0] = small[1] if self.steps > 1 else beta[0]
+        from_x_t = (1 - before) * np.sqrt(1 - beta) / (1 - product)
+        from_x_0 = beta * np.sqrt(before) / (1 - product)
+        logs = (np.log(np.maximum(variance, _TINY)) for variance in (small, beta))
+        return tuple(np.append(c[:1], c) for c in (from_x_t, from_x_0, *logs))  # type: ignore[return-value]

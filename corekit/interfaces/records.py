@@ -99,6 +99,22 @@ class Batch(NamedTuple):
         return Batch(self.x.to(device, non_blocking=non_blocking), condition, index)
 
 
+class Reverse(NamedTuple):
+    r"""One step back, from level t to the cleaner level s: q(x_s | x_t, x_0), and two variances.
+
+    Shape: every field ``(B,)``.
+        - from_x_t, from_x_0: weights of x_t and x_0 in the mean of q(x_s | x_t, x_0)
+        - log_small: log of the variance of q(x_s | x_t, x_0); where s is clean data, and it is 0,
+          that of the step before
+        - log_large: log of the variance of q(x_t | x_s): of beta, between neighbours
+    """
+
+    from_x_t: Tensor
+    from_x_0: Tensor
+    log_small: Tensor
+    log_large: Tensor
+
+
 class NoiseLevel(NamedTuple):
     r"""Where on the noise schedule each row is: x_t = alpha x_0 + sigma eps.
 
@@ -108,6 +124,7 @@ class NoiseLevel(NamedTuple):
         - log_snr = log(alpha^2 / sigma^2)
         - step: the ORIGINAL integer t = 0 ... T-1, also of a respaced schedule
         - beta: the (respaced) variance of the step that ends here
+        - reverse: the step that a sampler takes from here; between neighbours, of a table
     """
 
     time: Tensor
@@ -118,11 +135,21 @@ class NoiseLevel(NamedTuple):
     log_snr: Tensor | None = None
     step: Tensor | None = None
     beta: Tensor | None = None
+    reverse: Reverse | None = None
+
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """Every number that is present, by name; those of the step back as "reverse.log_small"."""
+        own = dict(zip(self._fields[:-1], self[:-1], strict=True))
+        back = {} if self.reverse is None else self.reverse._asdict()
+        found = {**own, **{f"reverse.{name}": value for name, value in back.items()}}
+        return {name: value for name, value in found.items() if value is not None}
 
     def map(self, function: Any) -> "NoiseLevel":
         """Apply a function to every field that is present."""
-        fields: list[Any] = [v if v is None else function(v) for v in self]
-        return NoiseLevel(*fields)
+        fields: list[Any] = [v if v is None else function(v) for v in self[:-1]]
+        back = None if self.reverse is None else Reverse(*map(function, self.reverse))
+        return NoiseLevel(*fields)._replace(reverse=back)
 
 
 class Prediction(NamedTuple):

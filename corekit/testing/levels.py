@@ -14,7 +14,8 @@ from corekit.testing.exercise import Tensors
 
 STEPS = 40
 _TIMES = (torch.arange(STEPS, dtype=torch.float64, device="cpu") + 1) / STEPS
-_GRID = DiscreteSchedule(linear_betas(STEPS)).at(_TIMES)
+SCHEDULE = DiscreteSchedule(linear_betas(STEPS))
+_GRID = SCHEDULE.at(_TIMES)
 
 
 def level_of(t: Tensor, dtype: torch.dtype) -> NoiseLevel:

@@ -229,9 +229,9 @@ def test_what_cannot_work_is_refused_at_construction():
         )
 
     class Learned(Net):
-        learns_variance = True
+        variance = "range"
 
-    with pytest.raises(UsageError, match="Learned: learns_variance must be False"):
+    with pytest.raises(UsageError, match="Learned: a variance that is learned must have"):
         DiffusionDensity((5, 2), **parts(denoiser=Learned))
 
 

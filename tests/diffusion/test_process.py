@@ -6,7 +6,6 @@ import torch
 from corekit.diffusion.process import (
     check_predicts,
     posterior,
-    predict_with,
     q_sample,
     score,
     target_of,
@@ -24,7 +23,7 @@ from corekit.diffusion.schedules import (
 from corekit.errors import UsageError
 from corekit.interfaces.noise_schedule import DiscreteSchedule
 from corekit.interfaces.records import NoiseLevel, Prediction
-from corekit.testing.oracle import GaussianOracle, OracleDenoiser, Trigonometric
+from corekit.testing.oracle import GaussianOracle, Trigonometric
 
 PREDICTS = ("eps", "x_0", "v", "velocity")
 SCHEDULES = {
@@ -109,7 +108,7 @@ def test_only_eps_is_refused_without_signal():
 
 def test_an_unknown_target_is_named():
     level = level_at("linear", 0.5)
-    with pytest.raises(UsageError, match=r"one of eps, x_0, v, velocity, got 'noise'"):
+    with pytest.raises(UsageError, match=r"one of eps, x_0, v, velocity, x_prev, got 'noise'"):
         to_prediction(normal(1, 2), "noise", normal(1, 2), level)
 
 
@@ -182,11 +181,19 @@ def test_thresholded_clips_x_0_and_eps_follows():
     assert clipped.log_variance is raw.log_variance
 
 
-def test_learned_variances_are_refused():
-    denoiser = OracleDenoiser(GaussianOracle(torch.zeros(2), torch.ones(2)))
-    denoiser.learns_variance = True
-    with pytest.raises(UsageError, match="learns_variance must be False, got True"):
-        predict_with(denoiser)
+def test_a_learned_variance_is_a_logarithm_or_lies_between_two():
+    level = SCHEDULES["cosine"].at(torch.tensor([1, 8], dtype=torch.float64) / 50)
+    x_t, mean, said = normal(2, 3, 4), normal(2, 3, 4, seed=1), normal(2, 3, 4, seed=2)
+    both = torch.cat((mean, said), dim=2)
+    plain = to_prediction(mean, "v", x_t, level)
+    log = to_prediction(both, "v", x_t, level, "log", 1)
+    assert torch.equal(log.x_0, plain.x_0)
+    assert torch.equal(log.log_variance, said)
+    ranged = to_prediction(both, "v", x_t, level, "range", 1).log_variance
+    large, small = level.reverse.log_large[:, None, None], level.reverse.log_small[:, None, None]
+    torch.testing.assert_close(ranged, small + (said + 1) / 2 * (large - small))
+    with pytest.raises(UsageError, match="need a step back"):
+        to_prediction(both, "v", x_t, level._replace(reverse=None), "range", 1)
 
 
 def test_gradients_reach_the_output_and_the_data():
@@ -202,12 +209,12 @@ def test_gradients_reach_the_output_and_the_data():
 def test_nothing_is_written_in_place():
     level = level_at("cosine", 0.5)
     tensors = [normal(1, 3, seed=i) for i in range(3)]
-    before = [v.clone() for v in (*tensors, *(v for v in level if v is not None))]
+    before = [v.clone() for v in (*tensors, *(v for v in level if isinstance(v, torch.Tensor)))]
     x_t = q_sample(tensors[0], tensors[1], level)
     for predicts in PREDICTS:
         to_prediction(tensors[2], predicts, x_t, level)
     posterior(tensors[0], tensors[1], level, level_at("cosine", 0.2))
-    after = (*tensors, *(v for v in level if v is not None))
+    after = (*tensors, *(v for v in level if isinstance(v, torch.Tensor)))
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 

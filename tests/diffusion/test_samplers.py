@@ -240,7 +240,7 @@ def test_shape_and_dtype_are_those_of_x_T_which_stays(sampler, event, dtype):
     assert (x.shape, x.dtype) == (x_T.shape, dtype)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     for level in levels:
-        assert all(v.shape == (3,) for v in level)
+        assert all(v.shape == (3,) for v in (*level[:-1], *level.reverse))
         assert {level.alpha.dtype, level.time.dtype, level.beta.dtype} == {wide}
         assert level.step.dtype == torch.int64
     assert [level.step[0].item() for level in levels] == [29, 25, 20, 16, 12, 8, 3]

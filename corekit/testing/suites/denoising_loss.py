@@ -12,7 +12,7 @@ from corekit.interfaces.records import NoiseLevel, Prediction
 from corekit.testing.case import ROWS, Case
 from corekit.testing.check import Suite, expect, expect_close
 from corekit.testing.exercise import Exercise, Tensors
-from corekit.testing.levels import STEPS, level_of
+from corekit.testing.levels import SCHEDULE, STEPS, level_of
 from corekit.testing.module import module_checks
 
 EVENT = (5, 3)
@@ -36,6 +36,7 @@ class DenoisingLossExercise(Exercise):
         level = level_of(inputs["t"], x_0.dtype)
         x_t = q_sample(x_0, eps, level)
         prediction = to_prediction(inputs["output"], "v", x_t, level)
+        part.prepare(SCHEDULE)
         return {"loss": part(prediction, x_0, x_t, eps, level)}
 
 
@@ -114,6 +115,7 @@ def an_error_is_positive(case: Case) -> None:
 def it_is_least_at_the_conditional_mean(case: Case) -> str:
     """Of all predictions for one x_t, the mean of the x_0 behind it costs least on average."""
     part, worst = case.ready(), 0.0
+    part.prepare(SCHEDULE)
     for t in (2, STEPS // 2, STEPS - 3):
         level = level_of(torch.full((64,), t), torch.float64)
         x_0 = _normal(64).exp()  # skewed, so that mean and median differ

@@ -30,7 +30,7 @@ def is_discrete(case: Case) -> bool:
 
 def fields_of(level: NoiseLevel) -> dict[str, Tensor]:
     """The fields of a level that the schedule gives."""
-    return {name: value for name, value in level._asdict().items() if value is not None}
+    return level.columns
 
 
 @DISCRETE.check(is_discrete)

@@ -151,9 +151,7 @@ def _expect_level(
     name: str, level: NoiseLevel, schedule: NoiseSchedule, dtype: torch.dtype
 ) -> None:
     """Fail unless it is the level of the schedule at its time, ``(3,)`` in a dtype."""
-    for field, value in schedule.at(level.time)._asdict().items():
-        if value is None:
-            continue
+    for field, value in schedule.at(level.time)._replace(reverse=None).columns.items():
         got = getattr(level, field)
         fine = got is not None and tuple(got.shape) == (3,)
         expect(

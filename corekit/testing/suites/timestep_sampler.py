@@ -47,9 +47,8 @@ def each_row_has_a_level_and_a_weight(case: Case) -> None:
     for name, schedule in taken(part).items():
         for n in (0, 1, 5):
             level, weight = part.sample(n, schedule, seeded(0), CPU)
-            for field, value in (*level._asdict().items(), ("weight", weight)):
-                if value is None:
-                    continue
+            weights = {} if weight is None else {"weight": weight}
+            for field, value in {**level.columns, **weights}.items():
                 fine = value.dtype in (torch.float32, torch.float64) or field == "step"
                 expect(
                     tuple(value.shape) == (n,) and fine,
@@ -70,14 +69,13 @@ def levels_are_those_of_the_schedule(case: Case) -> str:
     for name, schedule in taken(part).items():
         level, _ = part.sample(256, schedule, seeded(0), CPU)
         want = schedule.at(level.time)
-        for field, value in want._asdict().items():
-            got = getattr(level, field)
+        got, hint = level.columns, "Draw times or integers, and ask schedule.at or schedule.level."
+        of = "schedule.at(time)"
+        for field, value in want.columns.items():
             what = f"{field} of a drawn level ({name} schedule)"
-            expect((got is None) == (value is None), f"{what} must be as at() gives it.")
-            if value is not None:
-                hint = "Draw times or integers, and ask schedule.at or schedule.level."
-                of = "schedule.at(time)"
-                detail = expect_close(what, got.double(), value.double(), 1e-5, of=of, hint=hint)
+            expect(field in got, f"{what} must be as at() gives it, got None.")
+            found = got[field].double()
+            detail = expect_close(what, found, value.double(), 1e-5, of=of, hint=hint)
     return detail
 
 

@@ -29,3 +29,23 @@ def test_unet(check):
 @parametrize_checks("denoiser", UNet, how=UNET_OF_CLASSES)
 def test_unet_of_classes(check):
     check()
+
+
+@parametrize_checks("denoising_loss", "ddpm.hybrid")
+def test_hybrid(check):
+    check()
+
+
+@parametrize_checks("denoising_loss", "ddpm.rescaled_mse")
+def test_rescaled_mse(check):
+    check()
+
+
+@parametrize_checks("denoising_loss", "ddpm.kl")
+def test_kl(check):
+    check()
+
+
+@parametrize_checks("denoising_loss", "ddpm.rescaled_kl")
+def test_rescaled_kl(check):
+    check()

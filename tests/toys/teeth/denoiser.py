@@ -59,7 +59,7 @@ class DemandsACondition(Right):
 class LearnsVariances(Right):
     """Right as well: the output holds twice the channels."""
 
-    learns_variance, outputs = True, 2
+    variance, outputs = "range", 2
 
 
 class UnknownTarget(Right):
@@ -67,7 +67,7 @@ class UnknownTarget(Right):
 
 
 class VariancesAreMissing(Right):
-    learns_variance = True
+    variance = "range"
 
 
 class IgnoresTheLevel(Right):

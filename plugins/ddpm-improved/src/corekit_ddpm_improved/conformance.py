@@ -18,7 +18,13 @@ COSINE = Conformance(
         {"steps": 60, "zero_terminal_snr": True},
     )
 )
-MSE = Conformance(options=({}, {"target": "x_0"}, {"target": "v"}, {"target": "velocity"}))
+MSE = Conformance(
+    options=({}, {"target": "x_0"}, {"target": "v"}, {"target": "velocity"}, {"target": "x_prev"})
+)
+HYBRID = Conformance(options=({}, {"target": "v", "rescale": False}))
+RESCALED_MSE = Conformance(options=({"target": "x_prev"},))
+KL = Conformance(options=({}, {"rescale": True, "variance": "large"}))
+RESCALED_KL = Conformance(options=({},))
 UNET = Conformance(
     options=(
         {"channels": 2, "multipliers": (1, 2), "blocks": 1, "attention": (2,), "heads": 2},

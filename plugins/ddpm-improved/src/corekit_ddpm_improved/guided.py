@@ -103,7 +103,7 @@ def options_of(theirs: Mapping[str, Tensor], channels: int = 3) -> dict[str, Any
         "scale_shift": embed.shape[0] == 2 * wide[0],
         "resample": resample,
         "classes": None if label is None else len(label),
-        "learn_variance": out == 2 * channels,
+        "variance": "range" if out == 2 * channels else "fixed",
         "image": stem.shape[1] - channels,
     }
 

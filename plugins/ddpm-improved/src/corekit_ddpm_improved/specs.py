@@ -7,6 +7,8 @@ from typing_extensions import Self
 
 from corekit.spec import Spec
 
+Target = Literal["eps", "x_0", "v", "velocity", "x_prev"]
+
 
 class LinearSpec(Spec):
     """Betas in equal steps; the default scales with the number of steps."""
@@ -52,6 +54,41 @@ class MseSpec(Spec):
     """Mean squared error of a prediction, averaged over the event."""
 
     type: Literal["ddpm.mse"] = "ddpm.mse"
-    target: Literal["eps", "x_0", "v", "velocity"] = Field(
+    target: Target = Field(
         "eps", description="what the error is of, whatever the denoiser predicts"
+    )
+
+
+class HybridSpec(Spec):
+    """A squared error for the mean, and the variational bound for a learned variance."""
+
+    type: Literal["ddpm.hybrid"] = "ddpm.hybrid"
+    target: Target = Field("eps", description="what the squared error is of")
+    vlb_weight: float = Field(0.001, ge=0, description="weight of the bound")
+    rescale: bool = Field(True, description="the weight is times the number of steps")
+
+
+class RescaledMseSpec(Spec):
+    """`ddpm.hybrid` with the weights of improved-diffusion: a thousandth of the bound."""
+
+    type: Literal["ddpm.rescaled_mse"] = "ddpm.rescaled_mse"
+    target: Target = Field("eps", description="what the squared error is of")
+
+
+class KlSpec(Spec):
+    """The term of the variational bound at one step, in bits per dimension."""
+
+    type: Literal["ddpm.kl"] = "ddpm.kl"
+    rescale: bool = Field(False, description="times the number of steps: the loss is the bound")
+    variance: Literal["small", "large"] = Field(
+        "small", description="of the step back, where the denoiser does not learn it"
+    )
+
+
+class RescaledKlSpec(Spec):
+    """The term of the variational bound at one step, times the steps: L_vlb."""
+
+    type: Literal["ddpm.rescaled_kl"] = "ddpm.rescaled_kl"
+    variance: Literal["small", "large"] = Field(
+        "small", description="of the step back, where the denoiser does not learn it"
     )

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate, silu
 
 from corekit.data_spec import Shape
 from corekit.errors import ShapeError, UsageError
-from corekit.interfaces.denoiser import Denoiser, Predicts
+from corekit.interfaces.denoiser import Denoiser, Predicts, Variance
 from corekit.interfaces.records import Condition, NoiseLevel
 from corekit.nn.recompute import recomputed
 from corekit_ddpm_improved.blocks import Resampling, ResBlock, SelfAttention, Stage
@@ -43,7 +43,8 @@ class UNet(Denoiser):
         classes: Number of classes, if labels condition it.
         step_scale: The network is told ``step_scale * t`` of the original integer t, as that of
             improved-diffusion (1, or 1000 / T where timesteps are rescaled); None: 1000 x time.
-        learn_variance: Whether the output has a second half, for the variance.
+        variance: What a second half of the output says of the variance: "log" or "range"; "fixed":
+            there is none.
         self_condition: Whether it sees its earlier estimate of x_0 as well (zeros if none).
         predicts: What the first half of the output is.
 
@@ -78,7 +79,7 @@ class UNet(Denoiser):
         resample: str = "convolution",
         classes: int | None = None,
         step_scale: float | None = None,
-        learn_variance: bool = False,
+        variance: Variance = "fixed",
         self_condition: bool = False,
         predicts: Predicts = "eps",
     ) -> None:
@@ -87,9 +88,9 @@ class UNet(Denoiser):
         dims, own = len(self.event_shape) - 1, self.event_shape[0]
         self.condition_shapes = _taken(self.event_shape, condition_shapes or {}, classes)
         _check(dims, multipliers, blocks, resample)
-        self.learns_variance, self.predicts = learn_variance, predicts
+        self.variance, self.predicts = variance, predicts
         self.self_condition, self.step_scale = self_condition, step_scale
-        out = own * (2 if learn_variance else 1)
+        out = own * (2 if self.learns_variance else 1)
         if out_channels not in (None, out):
             raise ShapeError(f"UNet: out_channels must be {out}, got {out_channels}.")
         image = self.condition_shapes.get("image", (0,))[0]

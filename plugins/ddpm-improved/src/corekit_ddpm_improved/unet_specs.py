@@ -44,8 +44,12 @@ class UNetSpec(Spec):
         gt=0,
         description="it is told this times the integer step t; 1000 times the time if null",
     )
+    variance: Literal["fixed", "log", "range"] = Field(
+        "fixed",
+        description="what a second half of the output says of the variance",
+    )
     self_condition: bool = Field(False, description="it sees its earlier estimate of x_0 as well")
-    predicts: Literal["eps", "x_0", "v", "velocity"] = Field(
+    predicts: Literal["eps", "x_0", "v", "velocity", "x_prev"] = Field(
         "eps", description="what the output is"
     )
 
