@@ -1,9 +1,25 @@
 """Every component keeps every promise of its kind, in each of its variants."""
 
-from corekit_ddpm_improved.conformance import UNET_OF_CLASSES
+from functools import partial
+
 from corekit_ddpm_improved.unet import UNet
 
-from corekit.testing import parametrize_checks
+from corekit.testing import Conformance, parametrize_checks
+
+CLASSES = partial(UNet, channels=2, multipliers=(1, 1), blocks=1, heads=1, classes=2)
+LABELLED = Conformance(
+    given=(
+        {
+            "event_shape": (1, 4, 4),
+            "condition_shapes": {"labels": (), "image": (2, 2, 2)},
+            "out_channels": None,
+        },
+    ),
+)
+LEARNED = partial(UNet, channels=2, multipliers=(1,), blocks=1, heads=1, variance="range")
+PLAIN = Conformance(
+    given=({"event_shape": (1, 4, 4), "condition_shapes": {}, "out_channels": None},)
+)
 
 
 @parametrize_checks("noise_schedule", "ddpm.linear")
@@ -26,8 +42,13 @@ def test_unet(check):
     check()
 
 
-@parametrize_checks("denoiser", UNet, how=UNET_OF_CLASSES)
-def test_unet_of_classes(check):
+@parametrize_checks("denoiser", CLASSES, how=LABELLED)
+def test_unet_of_classes_and_images(check):
+    check()
+
+
+@parametrize_checks("denoiser", LEARNED, how=PLAIN)
+def test_unet_of_learned_variances(check):
     check()
 
 

@@ -44,13 +44,3 @@ UNET = Conformance(
         {"event_shape": (2, 5), "condition_shapes": {"vector": (3,)}, "out_channels": None},
     ),
 )
-UNET_OF_CLASSES = Conformance(
-    options=({"channels": 2, "multipliers": (1, 1), "blocks": 1, "heads": 1, "classes": 2},),
-    given=(
-        {
-            "event_shape": (1, 4, 4),
-            "condition_shapes": {"labels": (), "image": (2, 2, 2)},
-            "out_channels": None,
-        },
-    ),
-)
