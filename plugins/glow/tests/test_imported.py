@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
-from corekit_glow.chaiyujin import ChaiyujinImporter
+from corekit_glow.chaiyujin import ChaiyujinImporter, Y0astImporter
 from corekit_glow.rosinality import RosinalityImporter
 
 from corekit.build import build
 from corekit.data_spec import pixel_spec
 from corekit.errors import CheckpointError
 from corekit.interfaces.draws import GivenDraws
+from corekit.interfaces.records import Condition
 from corekit.spec import run_spec
 
 EXACT = {"rtol": 0, "atol": 1e-5}
@@ -67,6 +68,22 @@ def test_a_port_that_saw_levels_over_255_has_its_density(golden, name, tmp_path)
         found = model.density.log_prob(v).value / math.prod(shape)
     stretched = arrays["flow_objective_nats"] / math.prod(shape) + math.log(256 / 255)
     torch.testing.assert_close(found, stretched, **EXACT)
+
+
+def test_a_port_of_classes_has_its_bits(golden, tmp_path):
+    """Of y0ast, with what its loaders give: levels of 8 bits, centred."""
+    arrays = golden("y01_y0ast_lu_affine_8x8x3")
+    torch.save(under(arrays, "sd/"), tmp_path / "port.pt")
+    imported = Y0astImporter()(tmp_path / "port.pt")
+    data = pixel_spec((3, 8, 8), (0.0, 1.0), condition_shapes={"labels": ()})
+    model = build(run_spec(dict(imported.spec)), data=data).eval()
+    model.load_state_dict(dict(imported.state))
+    given = Condition(labels=arrays["y"])
+    with torch.no_grad():
+        found = model.bits_per_dim(
+            arrays["x_uint8"] / 255, given, generator=GivenDraws({"dequantize": arrays["u"]})
+        )
+    torch.testing.assert_close(found, arrays["bpd"], **EXACT)
 
 
 # rosinality's
