@@ -162,16 +162,17 @@ class Made(Network):
 
     def _forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         first, *rest = self._given(context)
-        h = self.layers[0](x)
+        layers = list(self.layers)  # a slice of a ModuleList is a new module
+        h = layers[0](x)
         h = h if first is None else h + first
-        for layer in self.layers[1 : self.hidden]:
+        for layer in layers[1 : self.hidden]:
             h = layer(self.activation(h))
-        blocks = iter(self.layers[self.hidden : -1])
+        blocks = iter(layers[self.hidden : -1])
         for given, inner, outer in zip(rest, blocks, blocks, strict=True):
             inside = inner(self.activation(h))
             inside = inside if given is None else inside + given
             h = h + outer(self.activation(inside))
-        return self.layers[-1](h if self.blocks else self.activation(h))
+        return layers[-1](h if self.blocks else self.activation(h))
 
     def _given(self, context: Tensor | None) -> list[Tensor | None]:
         """What the context adds to the first layer and to the first one of each block."""
