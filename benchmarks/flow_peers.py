@@ -54,6 +54,27 @@ def corekit(kind: str, features: int) -> Flow:
     return Flow(flow, lambda x: flow.log_prob(x).value, flow.sample)
 
 
+def corekit_residual(kind: str, features: int) -> Flow:
+    """Ours as normflows builds its coupling splines: residual nets, both parts moved, identity."""
+    from corekit_realnvp.residual_mlp import ResidualMlp
+    from corekit_realnvp.splines import RationalQuadratic
+
+    from corekit.flows.compose import Chain
+    from corekit.flows.coupling import Coupling
+    from corekit.flows.elementwise import Elementwise
+    from corekit.flows.prior import FlowPrior
+
+    if kind != "NSF coupling":
+        raise ValueError(f"corekit_residual: kind must be 'NSF coupling', got {kind!r}.")
+    spline, net = RationalQuadratic(BINS, BOUND), partial(ResidualMlp, hidden=HIDDEN, blocks=1)
+    layers: list[Callable[..., nn.Module]] = []
+    for i in range(LAYERS[kind]):
+        layers.append(partial(Elementwise, univariate=spline))
+        layers.append(partial(Coupling, univariate=spline, net=net, swap=i % 2 == 1))
+    flow = FlowPrior((features,), bijector=partial(Chain, of=layers))
+    return Flow(flow, lambda x: flow.log_prob(x).value, flow.sample)
+
+
 def nflows(kind: str, features: int) -> Flow:
     """nflows."""
     from nflows.distributions.normal import StandardNormal
