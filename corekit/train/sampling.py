@@ -40,8 +40,9 @@ def generate(
     """
 
     def draw(rows: range) -> Tensor:
-        given = None if conditions is None else conditions(rows)
-        return model.sample(len(rows), given, generator=RowDraws(seed, rows), **options).cpu()
+        given = {} if conditions is None else {"condition": conditions(rows)}
+        draws = RowDraws(seed, rows)
+        return model.sample(len(rows), generator=draws, **given, **options).cpu()
 
     chunks = [range(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]
     with model.frozen():
