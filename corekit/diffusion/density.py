@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape
-from corekit.diffusion.process import check_predicts, predict_with, prediction_of, q_sample
+from corekit.diffusion.predicting import predict_with
+from corekit.diffusion.process import check_predicts, prediction_of, q_sample
 from corekit.diffusion.samplers import Ancestral
 from corekit.diffusion.schedules import end_of, warn_if_short_of_noise
 from corekit.diffusion.timesteps import Uniform

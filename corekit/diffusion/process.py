@@ -39,8 +39,7 @@ from torch import Tensor
 
 from corekit.errors import UsageError
 from corekit.interfaces.denoiser import Denoiser, Predicts, Variance
-from corekit.interfaces.records import Condition, NoiseLevel, Prediction, Reverse
-from corekit.interfaces.sampler import Predict
+from corekit.interfaces.records import NoiseLevel, Prediction, Reverse
 
 NO_SIGNAL = 1e-7
 """An alpha below this is zero: beside noise of size 1, float32 keeps nothing of x_0."""
@@ -53,6 +52,11 @@ def q_sample(x_0: Tensor, eps: Tensor, level: NoiseLevel) -> Tensor:
         https://arxiv.org/abs/2006.11239.
     """
     return _per_row(level.alpha, x_0) * x_0 + _per_row(level.sigma, x_0) * eps
+
+
+def q_mean_variance(x_0: Tensor, level: NoiseLevel) -> tuple[Tensor, Tensor]:
+    r"""Mean :math:`\alpha x_0` and variance :math:`\sigma^2` of q(x_t | x_0), broadcastable."""
+    return _per_row(level.alpha, x_0) * x_0, _per_row(level.sigma.square(), x_0)
 
 
 def target_of(predicts: Predicts, x_0: Tensor, eps: Tensor, level: NoiseLevel) -> Tensor:
@@ -201,7 +205,9 @@ def transition(t: NoiseLevel, s: NoiseLevel) -> Transition:
     )
 
 
-def posterior(x_0: Tensor, x_t: Tensor, t: NoiseLevel, s: NoiseLevel) -> tuple[Tensor, Tensor]:
+def q_posterior_mean_variance(
+    x_0: Tensor, x_t: Tensor, t: NoiseLevel, s: NoiseLevel
+) -> tuple[Tensor, Tensor]:
     """Mean ``(B, *event_shape)`` and variance, broadcastable to it, of q(x_s | x_t, x_0)."""
     step = transition(t, s)
     mean = _per_row(step.from_x_t, x_t) * x_t + _per_row(step.from_x_0, x_t) * x_0
@@ -218,33 +224,6 @@ def reverse_of(step: Transition) -> Reverse:
     tiny = torch.finfo(small.dtype).tiny
     logs = (v.clamp(min=tiny).log() for v in (small, step.forward_variance))
     return Reverse(step.from_x_t, step.from_x_0, *logs)
-
-
-def predict_with(denoiser: Denoiser, condition: Condition | None = None) -> Predict:
-    """The denoiser as samplers want it: (x_t, level) -> `Prediction`, condition bound."""
-
-    def predict(x_t: Tensor, level: NoiseLevel) -> Prediction:
-        return prediction_of(denoiser, denoiser(x_t, level, condition), x_t, level)
-
-    return predict
-
-
-def thresholded(predict: Predict, low: float, high: float) -> Predict:
-    r"""Clip x_0 to [low, high] and let eps follow from x_t.
-
-    .. math:: \varepsilon = (x_t - \alpha x_0) / \sigma
-
-    Source: Ho et al. 2020, sec. 3.2; Nichol and Dhariwal, Improved DDPM, ICML 2021
-        (``clip_denoised``), https://arxiv.org/abs/2102.09672.
-    """
-
-    def clipped(x_t: Tensor, level: NoiseLevel) -> Prediction:
-        prediction = predict(x_t, level)
-        x_0 = prediction.x_0.clamp(low, high)
-        eps = to_prediction(x_0, "x_0", x_t, level).eps
-        return Prediction(x_0, eps, prediction.log_variance)
-
-    return clipped
 
 
 def _per_row(value: Tensor, like: Tensor) -> Tensor:

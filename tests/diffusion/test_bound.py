@@ -16,7 +16,7 @@ from corekit.diffusion.bound import (
 from corekit.diffusion.process import (
     fixed_log_variance,
     mean_of_step,
-    posterior,
+    q_posterior_mean_variance,
     q_sample,
     reverse_of,
     transition,
@@ -133,7 +133,7 @@ def test_the_step_back_of_a_table_is_the_posterior(steps):
     level, x_0, x_t = schedule.level(t), torch.randn(steps, 3), torch.randn(steps, 3)
     grid = schedule.at(torch.arange(steps + 1, dtype=torch.float64) / steps)
     here, before = grid.map(lambda c: c[1:]), grid.map(lambda c: c[:-1])
-    mean, variance = posterior(x_0.double(), x_t.double(), here, before)
+    mean, variance = q_posterior_mean_variance(x_0.double(), x_t.double(), here, before)
     torch.testing.assert_close(
         mean_of_step(x_0, x_t, level.reverse).double(), mean, rtol=1e-5, atol=1e-6
     )

@@ -7,7 +7,8 @@ from torch import nn
 from corekit.data_spec import DataSpec, Support
 from corekit.diffusion.density import DiffusionDecoder, DiffusionDensity, DiffusionPrior
 from corekit.diffusion.model import DiffusionModel
-from corekit.diffusion.process import q_sample, thresholded
+from corekit.diffusion.predicting import thresholded
+from corekit.diffusion.process import q_sample
 from corekit.diffusion.samplers import Ancestral, Ddim
 from corekit.diffusion.schedules import Rectified, linear_betas, rescale_zero_terminal_snr
 from corekit.errors import NoDensity, ShapeError, UsageError

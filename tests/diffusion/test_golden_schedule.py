@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch.nn.functional import leaky_relu
 
-from corekit.diffusion.process import Transition, thresholded, to_prediction, transition
+from corekit.diffusion.predicting import thresholded
+from corekit.diffusion.process import Transition, to_prediction, transition
 from corekit.diffusion.samplers import Ancestral, Ddim
 from corekit.diffusion.schedules import cosine_betas, linear_betas
 from corekit.interfaces.draws import GivenDraws

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
+from corekit.diffusion.predicting import thresholded
 from corekit.diffusion.process import (
     check_predicts,
-    posterior,
+    q_mean_variance,
+    q_posterior_mean_variance,
     q_sample,
     score,
     target_of,
-    thresholded,
     to_prediction,
     transition,
 )
@@ -106,6 +107,16 @@ def test_only_eps_is_refused_without_signal():
     check_predicts("Test", "eps", end_of(SCHEDULES["cosine"]))
 
 
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_draws_of_the_forward_process_have_its_mean_and_variance(name):
+    x_0, level = normal(1, 3), level_at(name, 0.5)
+    mean, variance = q_mean_variance(x_0, level)
+    eps = normal(100_000, 3, seed=2)
+    drawn = q_sample(x_0.expand_as(eps), eps, level.map(lambda column: column.expand(len(eps))))
+    torch.testing.assert_close(drawn.mean(0, keepdim=True), mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(drawn.var(0, keepdim=True), variance.expand(1, 3), atol=0, rtol=0.03)
+
+
 def test_an_unknown_target_is_named():
     level = level_at("linear", 0.5)
     with pytest.raises(UsageError, match=r"one of eps, x_0, v, velocity, x_prev, got 'noise'"):
@@ -134,7 +145,7 @@ def test_posterior_is_bayes_formula(name, noisy, clean):
         added = t.sigma**2 - step**2 * s.sigma**2
     precision = 1 / s.sigma**2 + step**2 / added
     mean = (s.alpha * x_0 / s.sigma**2 + step * x_t / added) / precision
-    got_mean, got_variance = posterior(x_0, x_t, t, s)
+    got_mean, got_variance = q_posterior_mean_variance(x_0, x_t, t, s)
     torch.testing.assert_close(got_mean, mean, atol=1e-10, rtol=1e-9)
     torch.testing.assert_close(got_variance, (1 / precision)[:, None], atol=0, rtol=1e-9)
     torch.testing.assert_close(transition(t, s).forward_variance, added, atol=1e-13, rtol=1e-9)
@@ -142,7 +153,7 @@ def test_posterior_is_bayes_formula(name, noisy, clean):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_posterior_next_to_clean_data_is_the_data(name):
-    mean, variance = posterior(
+    mean, variance = q_posterior_mean_variance(
         normal(1, 3), normal(1, 3, seed=1), level_at(name, 0.02), level_at(name, 0.0)
     )
     torch.testing.assert_close(mean, normal(1, 3))
@@ -213,7 +224,7 @@ def test_nothing_is_written_in_place():
     x_t = q_sample(tensors[0], tensors[1], level)
     for predicts in PREDICTS:
         to_prediction(tensors[2], predicts, x_t, level)
-    posterior(tensors[0], tensors[1], level, level_at("cosine", 0.2))
+    q_posterior_mean_variance(tensors[0], tensors[1], level, level_at("cosine", 0.2))
     after = (*tensors, *(v for v in level if isinstance(v, torch.Tensor)))
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 

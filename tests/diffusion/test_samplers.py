@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from corekit.diffusion.process import posterior
+from corekit.diffusion.process import q_posterior_mean_variance
 from corekit.diffusion.samplers import Ancestral, Ddim
 from corekit.diffusion.schedules import (
     Rectified,
@@ -150,7 +150,7 @@ def test_a_step_draws_from_the_posterior(name, t, s, sampler, share):
     still = one_step(sampler, schedule, t, s, x_t, x_0, 0 * one)
     moved = one_step(sampler, schedule, t, s, x_t, x_0, one)
     at_t, at_s = end(schedule, t), end(schedule, s)
-    mean, variance = posterior(x_0, x_t, at_t, at_s)
+    mean, variance = q_posterior_mean_variance(x_0, x_t, at_t, at_s)
     std = share * variance.sqrt()
     torch.testing.assert_close(moved - still, std.expand(3, 2), atol=1e-12, rtol=1e-9)
     if share == 1.0:

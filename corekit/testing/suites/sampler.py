@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from corekit.diffusion.process import posterior
+from corekit.diffusion.process import q_posterior_mean_variance
 from corekit.interfaces.draws import RowDraws
 from corekit.interfaces.noise_schedule import NoiseSchedule
 from corekit.interfaces.sampler import Sampler
@@ -96,7 +96,9 @@ def a_step_draws_the_claimed_share_of_the_posterior(case: Case) -> str:
     for name, schedule in taken(part).items():
         for at in ((1.0, 0.5), (0.5, 0.25), (0.125, 0.0625)):
             still, moved = (one_step(part, schedule, at, x_t, x_0, noise) for noise in (0.0, 1.0))
-            mean, variance = posterior(x_0, x_t, *(level_at(schedule, time) for time in at))
+            mean, variance = q_posterior_mean_variance(
+                x_0, x_t, *(level_at(schedule, time) for time in at)
+            )
             where = f"a step from time {at[0]} to {at[1]} ({name} schedule)"
             detail = expect_close(
                 f"the standard deviation of {where}",

@@ -19,7 +19,8 @@ from corekit.diffusion.bound import (
     step_bound,
     variational_bound,
 )
-from corekit.diffusion.process import mean_of_step, q_sample, thresholded, to_prediction
+from corekit.diffusion.predicting import thresholded
+from corekit.diffusion.process import mean_of_step, q_sample, to_prediction
 from corekit.diffusion.samplers import Ancestral, Ddim
 from corekit.diffusion.schedules import cosine_betas, linear_betas
 from corekit.interfaces.draws import GivenDraws

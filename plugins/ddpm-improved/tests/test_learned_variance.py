@@ -13,7 +13,7 @@ from corekit.cli.main import main
 from corekit.data_spec import DataSpec
 from corekit.diffusion.bound import variational_bound
 from corekit.diffusion.model import DiffusionModel
-from corekit.diffusion.process import predict_with
+from corekit.diffusion.predicting import predict_with
 from corekit.diffusion.schedules import Rectified
 from corekit.errors import UsageError
 from corekit.interfaces.records import Batch, Condition
