@@ -40,7 +40,7 @@ def generate(
     """
 
     def draw(rows: range) -> Tensor:
-        given = {} if conditions is None else {"condition": conditions(rows)}
+        given: dict[str, Any] = {} if conditions is None else {"condition": conditions(rows)}
         draws = RowDraws(seed, rows)
         return model.sample(len(rows), generator=draws, **given, **options).cpu()
 
