@@ -36,6 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--background", metavar="RUN", help="of --ood: a model of noisy or more general data"
     )
+    parser.add_argument(
+        "--by-step",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="N",
+        help="of a diffusion: every term of the bound, of the first N examples or of all",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -60,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
             **options,
         )
         result["figures"] += apart
+        if args.by_step is not None:
+            result["by_step"] = _by_step(args, model, spec, share)
     if not share.main:
         return 0
     result["checkpoint"] = str(folder)
@@ -76,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     print_table(("FIGURE", "VALUE", "UNIT", "REFERENCES AND PROTOCOL"), rows)
     for note in result["notes"]:
         print(note)
+    if "by_step" in result:
+        print(_decades(result["by_step"]))
     if result["invertibility"] is not None:
         print(invertibility_line(result["invertibility"]))
     print(path)
@@ -87,6 +99,8 @@ def _check(args: argparse.Namespace) -> None:
 
     if args.ood_batch < 1:
         raise UsageError(f"--ood-batch: must be at least 1, got {args.ood_batch}.")
+    if args.by_step is not None and args.by_step < 0:
+        raise UsageError(f"--by-step: must be a number of examples, got {args.by_step}.")
     if args.background is not None and args.ood is None:
         raise UsageError("--background: must be given with --ood, the data to tell apart.")
 
@@ -116,6 +130,34 @@ def _out_of_distribution(
     for figure in figures:
         figure["protocol"] = {**figure["protocol"], "data": args.ood}
     return figures
+
+
+def _by_step(args: argparse.Namespace, model: Any, spec: Any, share: Any) -> dict[str, Any]:
+    """The bound of each split that is asked for, term by term."""
+    from corekit.build import build_dataset
+    from corekit.train.by_step import bound_by_step
+
+    dataset, num = build_dataset(spec), args.by_step or None
+    return {
+        name: bound_by_step(model, dataset, name, args.seed, num=num, share=share)
+        for name in args.split.split("+")
+    }
+
+
+def _decades(by_step: dict[str, Any]) -> str:
+    """One line per split: the bound, and the share of steps 0, 1 to 9, 10 to 99 ..."""
+    lines = []
+    for name, found in by_step.items():
+        bits, parts, first, end = found["bits"], [f"prior {found['prior']:.3g}"], 0, 1
+        while first < len(bits):
+            steps = f"t={first}" if end - first == 1 else f"{first}-{min(end, len(bits)) - 1}"
+            parts.append(f"{steps} {sum(bits[first:end]):.3g}")
+            first, end = end, 10 * end
+        lines.append(
+            f"{name}: bound {found['bits_per_dim']:.4f} +- {found['interval95']:.4f} bits per "
+            f"dimension over {found['examples']} examples: {', '.join(parts)}"
+        )
+    return "\n".join(lines)
 
 
 def _detail(figure: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ Source: Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, eq. 5
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ from corekit.interfaces.draws import Randomness, as_draws
 from corekit.interfaces.noise_schedule import DiscreteSchedule, NoiseSchedule
 from corekit.interfaces.records import NoiseLevel, Prediction
 from corekit.interfaces.sampler import Predict
+
+FixedVariance = Literal["small", "large"]
+"""Which variance a step back has that is not learned (`fixed_log_variance`)."""
 
 
 class Levels(NamedTuple):

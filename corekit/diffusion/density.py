@@ -1,5 +1,6 @@
 """Diffusion as a density: what training minimises, and samples; prior or decoder of any model."""
 
+import math
 from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
@@ -8,18 +9,20 @@ import torch
 from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape
+from corekit.diffusion.bound import Bound, FixedVariance, levels_of, variational_bound
+from corekit.diffusion.bound_estimate import estimated_bound
 from corekit.diffusion.predicting import predict_with
 from corekit.diffusion.process import check_predicts, prediction_of, q_sample
 from corekit.diffusion.samplers import Ancestral
 from corekit.diffusion.schedules import end_of, warn_if_short_of_noise
 from corekit.diffusion.timesteps import Uniform
-from corekit.errors import UsageError
+from corekit.errors import NoDensity, UsageError
 from corekit.interfaces.denoiser import Denoiser
 from corekit.interfaces.density import Decoder, Density, Prior
-from corekit.interfaces.draws import Draws
-from corekit.interfaces.likelihood import Likelihood
+from corekit.interfaces.draws import Draws, Randomness
+from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.loss import DenoisingLoss
-from corekit.interfaces.noise_schedule import NoiseSchedule
+from corekit.interfaces.noise_schedule import DiscreteSchedule, NoiseSchedule
 from corekit.interfaces.records import Condition, LossTerms, NoiseLevel
 from corekit.interfaces.sampler import Callback, Predict, Sampler
 from corekit.interfaces.timestep_sampler import TimestepSampler
@@ -32,8 +35,9 @@ class DiffusionDensity(Density):
         L(x_0) = E_{t, \varepsilon}\big[w_t\, \ell(\text{net}(x_t, t, c), x_0, \varepsilon)\big],
         \qquad x_t = \alpha_t x_0 + \sigma_t \varepsilon
 
-    It has no likelihood: the loss is an error of one denoising, not nats. Training draws "t", then
-    "eps"; sampling draws "x_T", then what the sampler draws.
+    The loss is an error of one denoising, not nats. Of data on a schedule of steps the density has
+    a variational bound, and `log_prob` is an unbiased estimate of it in ``bound_calls`` calls of
+    the denoiser. Training draws "t", then "eps"; sampling draws "x_T", then what the sampler draws.
 
     Args:
         event_shape: Shape of x without the batch.
@@ -44,7 +48,9 @@ class DiffusionDensity(Density):
         loss: Scores one prediction.
         timesteps: Draws the levels of a training step; uniformly unless given.
         sampler: How samples are made; `Ancestral` unless given.
-        data: What x is, where it is data: losses that are likelihoods need to know its levels.
+        fixed_variance: Of the steps back, for the bound, where it is not learned: "small", right
+            for data of no variance, or "large", for data of unit variance.
+        data: What x is, where it is data: the bound needs to know its levels. Latents have none.
 
     Shape: x ``(B, *event_shape)``; loss ``(B,)``, in the unit of the denoising loss.
 
@@ -56,7 +62,7 @@ class DiffusionDensity(Density):
         https://arxiv.org/abs/2006.11239.
     """
 
-    kind = Likelihood.NONE
+    bound_calls = 10
 
     def __init__(
         self,
@@ -68,6 +74,7 @@ class DiffusionDensity(Density):
         loss: DenoisingLoss,
         timesteps: TimestepSampler | None = None,
         sampler: Sampler | None = None,
+        fixed_variance: FixedVariance = "small",
         data: DataSpec | None = None,
     ) -> None:
         super().__init__()
@@ -81,8 +88,11 @@ class DiffusionDensity(Density):
         self.denoising_loss = loss
         self.timesteps = Uniform() if timesteps is None else timesteps
         self.sampler = Ancestral() if sampler is None else sampler
+        self.data, self.fixed_variance = data, fixed_variance
+        self.kind = Likelihood.BOUND if _has_bound(schedule, data) else Likelihood.NONE
         _check_variance(self.denoiser, loss)
         loss.prepare(schedule, data)
+        self.timesteps.prepare(schedule)
         check_predicts(type(self).__name__, self.denoiser.predicts, end_of(schedule))
         warn_if_short_of_noise(schedule)
 
@@ -104,6 +114,45 @@ class DiffusionDensity(Density):
             seen={"timesteps": (t, loss.detach())},
             units={name: self.denoising_loss.unit},
         )
+
+    def _log_prob(self, x: Tensor, condition: Condition | None, draws: Draws) -> LogProb:
+        predict = predict_with(self.denoiser.prepared(condition), condition)
+        bits = estimated_bound(
+            predict,
+            self._steps(),
+            x,
+            self.data,
+            calls=self.bound_calls,
+            variance=self.fixed_variance,
+            generator=draws,
+        )
+        size, levels = math.prod(x.shape[1:]), levels_of(self.data)
+        width = 0.0 if levels is None else math.log(levels.width)  # of probabilities, densities
+        return LogProb(-size * (bits * math.log(2) + width), Likelihood.BOUND)
+
+    def bound(
+        self, x: Tensor, condition: Condition | None = None, *, generator: Randomness = None
+    ) -> Bound:
+        """A draw of the whole variational bound of data, term by term: T calls of the denoiser.
+
+        Raises:
+            NoDensity: If there is none (``kind`` is none).
+        """
+        self._check("x", x, condition)
+        schedule = self._steps()
+        predict = predict_with(self.denoiser.prepared(condition), condition)
+        found = variational_bound(
+            predict,
+            schedule,
+            self.standardized(x),
+            self.data,
+            variance=self.fixed_variance,
+            generator=generator,
+        )
+        nats = self._log_prob_of_data(LogProb(torch.zeros_like(found.total)), x).value
+        shift = -nats / (math.prod(x.shape[1:]) * math.log(2))
+        steps = torch.cat((found.steps[:, :1] + shift[:, None], found.steps[:, 1:]), dim=1)
+        return found._replace(total=found.total + shift, steps=steps)
 
     @torch.no_grad()
     def _sample(
@@ -143,6 +192,12 @@ class DiffusionDensity(Density):
         tensors = chain(self.denoiser.parameters(), self.denoiser.buffers())
         return next((v for v in tensors if v.is_floating_point()), torch.empty(0))
 
+    def _steps(self) -> DiscreteSchedule:
+        """The schedule, if the bound has terms to add."""
+        if self.kind is not Likelihood.NONE and isinstance(self.schedule, DiscreteSchedule):
+            return self.schedule
+        raise NoDensity(f"{type(self).__name__}: it has no variational bound. {self._why()}")
+
     def _why(self) -> str:
         return "A diffusion loss is an error, not nats. Use its loss and its samples."
 
@@ -180,6 +235,12 @@ class DiffusionDecoder(DiffusionDensity, Decoder):
             timesteps=timesteps,
             sampler=sampler,
         )
+
+
+def _has_bound(schedule: NoiseSchedule, data: DataSpec | None) -> bool:
+    """Whether there are terms to add: steps, and data whose levels are known if they have any."""
+    known = data is not None and (data.mean is None or data.levels is None)
+    return known and isinstance(schedule, DiscreteSchedule)
 
 
 def _check_variance(denoiser: Denoiser, loss: DenoisingLoss) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from corekit.data_spec import DataSpec, Support
+from corekit.diffusion.bound import FixedVariance
 from corekit.diffusion.density import DiffusionDensity
 from corekit.errors import UsageError
 from corekit.interfaces.denoiser import Denoiser
@@ -23,6 +24,7 @@ class DiffusionModel(DensityModel):
         loss: Scores one prediction.
         timesteps: Draws the levels of a training step; uniformly unless given.
         sampler: How samples are made; ancestral unless given.
+        fixed_variance: Of the steps back, for the bound, where it is not learned.
 
     Shape: batch.x ``(B, *data.event_shape)``; loss ``(B,)``, in the unit of the denoising loss.
 
@@ -42,6 +44,7 @@ class DiffusionModel(DensityModel):
         loss: DenoisingLoss,
         timesteps: TimestepSampler | None = None,
         sampler: Sampler | None = None,
+        fixed_variance: FixedVariance = "small",
     ) -> None:
         if data.support is Support.CODES:
             raise UsageError(
@@ -56,6 +59,7 @@ class DiffusionModel(DensityModel):
             loss=loss,
             timesteps=timesteps,
             sampler=sampler,
+            fixed_variance=fixed_variance,
             data=data,
         )
         super().__init__(data, density)

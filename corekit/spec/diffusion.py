@@ -83,6 +83,9 @@ class DiffusionModelSpec(_DiffusionFields):
     """A denoising diffusion model of the data."""
 
     type: Literal["diffusion"] = "diffusion"
+    fixed_variance: Literal["small", "large"] = Field(
+        "small", description="variance of a step back, for the bound, where it is not learned"
+    )
 
     def shape(self, data: DataSpec) -> None:
         """The denoiser must accept the data and their conditions."""

@@ -59,12 +59,7 @@ def evaluate(
     figures: list[dict[str, Any]] = []
     notes: list[str] = []
     for name in splits:
-        device = next(model.parameters()).device
-        with model.frozen():
-            found = heldout_loss(model, dataset, spec.train, device, name, share)
-        figures += [
-            _row(f"{name}/{k}", Figure(v), found.units.get(k, "")) for k, v in found.values.items()
-        ]
+        figures += _losses(model, dataset, spec, name, share)
     if model.kind is Likelihood.NONE:
         notes.append(f"No log-likelihood: {type(model).__name__} has none in nats.")
     else:
@@ -72,21 +67,9 @@ def evaluate(
     held_out = torch.cat([_all(dataset, name, seed) for name in splits])
     for part in _chosen(spec, metrics):
         metric: Metric = component("metric", part)
-        if metric.needs == "reconstructions":
-            pairs = [
-                reconstruct(model, dataset, name, seed, share=share, **options) for name in splits
-            ]
-            made = torch.cat([copy for _, copy in pairs])
-            reference = torch.cat([original for original, _ in pairs])
-        elif metric.needs == "bits_per_dim":
-            made = torch.cat([_bits(model, dataset, name, seed, share) for name in splits])
-            reference = held_out
-        else:
-            given = of_examples(model, dataset, seed, splits[0])
-            made = generate(
-                model, num or len(held_out), seed, conditions=given, share=share, **options
-            )
-            reference = held_out
+        made, reference = _measured(
+            metric, model, dataset, splits, held_out, num, seed, share, options
+        )
         measured = metric(made, reference, _all(dataset, "train", seed))
         unit = "bits per dimension" if metric.needs == "bits_per_dim" else ""
         figures += [_row(f"{part.type}/{k}", figure, unit) for k, figure in measured.items()]
@@ -98,6 +81,43 @@ def evaluate(
         "notes": notes,
         "invertibility": invertibility_of(model, dataset, splits[0], seed),
     }
+
+
+def _losses(
+    model: GenerativeModel, dataset: Dataset, spec: RunSpec, split: str, share: Share
+) -> list[dict[str, Any]]:
+    """Means of the loss terms."""
+    device = next(model.parameters()).device
+    with model.frozen():
+        found = heldout_loss(model, dataset, spec.train, device, split, share)
+    return [
+        _row(f"{split}/{k}", Figure(v), found.units.get(k, "")) for k, v in found.values.items()
+    ]
+
+
+def _measured(
+    metric: Metric,
+    model: GenerativeModel,
+    dataset: Dataset,
+    splits: list[str],
+    held_out: Tensor,
+    num: int | None,
+    seed: int,
+    share: Share,
+    options: dict[str, Any],
+) -> tuple[Tensor, Tensor]:
+    """What a metric looks at, and what it compares that with."""
+    if metric.needs == "reconstructions":
+        pairs = [reconstruct(model, dataset, name, seed, share=share, **options) for name in splits]
+        return torch.cat([copy for _, copy in pairs]), torch.cat(
+            [original for original, _ in pairs]
+        )
+    if metric.needs == "bits_per_dim":
+        found = [_bits(model, dataset, name, seed, share) for name in splits]
+        return torch.cat(found), held_out
+    given = of_examples(model, dataset, seed, splits[0])
+    n = num or len(held_out)
+    return generate(model, n, seed, conditions=given, share=share, **options), held_out
 
 
 def _chosen(spec: RunSpec, metrics: list[str] | None) -> list[Any]:

@@ -1,19 +1,15 @@
 """Losses made of the variational bound, which train variances too."""
 
-from typing import Literal
-
 from torch import Tensor
 
 from corekit.data_spec import DataSpec
-from corekit.diffusion.bound import Levels, levels_of, step_bound
+from corekit.diffusion.bound import FixedVariance, Levels, levels_of, step_bound
 from corekit.errors import UsageError
 from corekit.interfaces.denoiser import Predicts
 from corekit.interfaces.loss import DenoisingLoss
 from corekit.interfaces.noise_schedule import DiscreteSchedule, NoiseSchedule
 from corekit.interfaces.records import NoiseLevel, Prediction
 from corekit_ddpm_improved.losses import Mse
-
-FixedVariance = Literal["small", "large"]
 
 
 class _OfSteps(DenoisingLoss):

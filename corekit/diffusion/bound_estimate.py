@@ -1,0 +1,82 @@
+r"""An estimate of the variational bound from a few of its terms.
+
+The T terms of the bound fall roughly like 1 / t, so steps are put into strata whose lengths grow
+geometrically, all of about the same share: {0}, {1}, {2, 3}, ... With one step drawn from each,
+
+.. math:: \hat L = L_{prior} + \sum_k |S_k|\, L_{t_k}, \qquad t_k \sim U(S_k), \qquad
+    E[\hat L] = L_{prior} + \sum_t L_t
+
+It is unbiased for the bound, so of the kind ``bound`` for the log-likelihood, and with as many
+strata as steps it is the bound itself (for one draw of the noise).
+
+Source: the bound is that of `corekit.diffusion.bound`; strata: Owen, Monte Carlo theory, methods
+    and examples, section 8.4, https://artowen.su.domains/mc/.
+"""
+
+import torch
+from torch import Tensor
+
+from corekit.data_spec import DataSpec
+from corekit.diffusion.bound import levels_of, prior_bound, step_bound
+from corekit.diffusion.process import q_sample
+from corekit.errors import UsageError
+from corekit.interfaces.draws import Randomness, as_draws
+from corekit.interfaces.noise_schedule import DiscreteSchedule
+from corekit.interfaces.sampler import Predict
+
+
+def strata(steps: int, number: int) -> list[range]:
+    """The steps 0 ... steps - 1 in so many ranges, ever longer; the first is {0}.
+
+    >>> strata(8, 4)
+    [range(0, 1), range(1, 2), range(2, 4), range(4, 8)]
+    """
+    number = min(number, steps)
+    edges = [0]
+    for k in range(1, number):
+        grown = round(steps ** ((k - 1) / (number - 1)))
+        edges.append(min(max(grown, edges[-1] + 1), steps - number + k))
+    return [range(a, b) for a, b in zip(edges, [*edges[1:], steps], strict=True)]
+
+
+@torch.no_grad()
+def estimated_bound(
+    predict: Predict,
+    schedule: DiscreteSchedule,
+    x_0: Tensor,
+    data: DataSpec | None = None,
+    *,
+    calls: int = 10,
+    variance: str = "small",
+    generator: Randomness = None,
+) -> Tensor:
+    """An unbiased estimate of the bound of each row, ``(B,)``, bits per dimension.
+
+    Steps are drawn as "step", noise as "eps", stratum by stratum from the last to the first.
+
+    Args:
+        predict: (x_t, level) -> `Prediction`.
+        schedule: Its steps.
+        x_0: Data ``(B, *event_shape)``.
+        data: What they are; the levels of None are not known, and x_0 is a density's.
+        calls: Of the denoiser, per row.
+        variance: small or large, where it is not learned.
+        generator: Where steps and noise come from.
+
+    Raises:
+        UsageError: If calls is less than 1.
+    """
+    if calls < 1:
+        raise UsageError(f"estimated_bound: calls must be at least 1, got {calls}.")
+    draws, total = as_draws(generator), prior_bound(x_0, schedule)
+    wide = torch.promote_types(x_0.dtype, torch.float32)
+    for stratum in reversed(strata(schedule.steps, calls)):
+        index = torch.full((len(x_0),), stratum.start, device=x_0.device)
+        if len(stratum) > 1:
+            index = index + draws.integers("step", len(stratum), (len(x_0),), x_0.device)
+        level = schedule.level(index).map(lambda v: v.to(wide) if v.is_floating_point() else v)
+        eps = draws.normal("eps", tuple(x_0.shape), x_0)
+        x_t = q_sample(x_0, eps, level)
+        term = step_bound(predict(x_t, level), x_0, x_t, level, levels_of(data), variance)
+        total = total + len(stratum) * term
+    return total
