@@ -8,7 +8,6 @@ from functools import partial
 import pytest
 import torch
 from corekit_realnvp.continuous import Continuous
-from corekit_realnvp.ode import TABLEAUS, integrate
 from torch.distributions import Normal
 
 from corekit.data_spec import DataSpec
@@ -22,6 +21,7 @@ from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.network import Network
 from corekit.interfaces.records import Batch, Condition
+from corekit.nn.ode import TABLEAUS, integrate
 from corekit.testing import Conformance, parametrize_checks
 
 SMALL = {"type": "mlp", "hidden": (6,), "activation": "tanh"}

@@ -1,7 +1,6 @@
 """Continuous normalizing flows."""
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -12,14 +11,13 @@ from corekit.data_spec import Shape
 from corekit.errors import UsageError
 from corekit.flows.coupling import NetworkFactory
 from corekit.interfaces.bijector import Bijector, logdet_dtype
-from corekit.interfaces.drawing import current_draws
 from corekit.interfaces.likelihood import Likelihood
 from corekit.nn.convnet import ConvNet
 from corekit.nn.mlp import Mlp
-from corekit_realnvp.ode import TABLEAUS, integrate, integrate_adaptively
+from corekit.nn.ode import TABLEAUS, Trace, integrate, probes, with_trace
+from corekit_realnvp.ode import integrate_adaptively
 
 Solver = Literal["rk4", "dopri5", "midpoint", "euler", "adaptive"]
-Trace = Literal["exact", "hutchinson"]
 
 _TIMES = 3  # t, cos pi t, sin pi t
 
@@ -127,13 +125,13 @@ class Continuous(Bijector):
         self, x: Tensor, context: Tensor | None, start: float, stop: float
     ) -> tuple[Tensor, Tensor]:
         dtype, wide = x.dtype, x.to(logdet_dtype(x))
-        probes = self._probes(wide)
+        directions = probes(wide, self.trace)
 
         def field(time: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
             def at(x: Tensor) -> Tensor:
                 return self.velocity(x.to(dtype), time, context).to(wide.dtype)
 
-            return _with_trace(at, state[0], probes)
+            return with_trace(at, state[0], directions)
 
         state = (wide, wide.flatten(1).sum(1) * 0)
         if self.solver == "adaptive":
@@ -152,22 +150,6 @@ class Continuous(Bijector):
                 field, state, start=start, stop=stop, method=self.solver, steps=self.steps
             )
         return y.to(dtype), logdet
-
-    def _probes(self, x: Tensor) -> Tensor:
-        """Directions v with E[v v'] = 1 in sum, ``(M, B, *event)``; all of a basis is exact."""
-        if self.trace == "hutchinson":
-            u = current_draws().uniform("probe", tuple(x.shape), x)
-            return torch.where(u < 0.5, -1.0, 1.0).to(x)[None]
-        size = math.prod(self.event_shape)
-        basis = torch.eye(size, dtype=x.dtype, device=x.device).reshape(size, 1, *self.event_shape)
-        return basis.expand(size, *x.shape)
-
-
-def _with_trace(at: Callable[[Tensor], Tensor], x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
-    """f(x), and the sum of v'Jv over the probes, ``(B,)``."""
-    value, pull = torch.func.vjp(at, x)[:2]
-    moved = torch.vmap(pull)(probes)[0]
-    return value, (probes * moved).flatten(2).sum((0, 2))
 
 
 def _check(solver: str, steps: int, tolerance: float, trace: str) -> None:
