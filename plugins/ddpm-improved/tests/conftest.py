@@ -1,24 +1,9 @@
 """Where the golden numbers of improved-diffusion are."""
 
-import os
-from pathlib import Path
-
 import pytest
-import torch
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    """Every test draws the same numbers, alone or with others."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 @pytest.fixture(scope="session")
-def golden():
-    """The folder of golden numbers; or skip."""
-    folder = os.environ.get("COREKIT_GOLDEN")
-    if not folder:
-        pytest.skip("COREKIT_GOLDEN is not set: the golden numbers are not here")
-    return Path(folder) / "ddpm"
+def golden(golden_root):
+    """The folder of golden numbers."""
+    return golden_root / "ddpm"

@@ -1,6 +1,5 @@
 """Where the golden numbers are, and the reference's model rebuilt from them."""
 
-import os
 import warnings
 from pathlib import Path
 
@@ -14,12 +13,9 @@ from corekit.spec import run_spec
 
 
 @pytest.fixture(scope="session")
-def golden() -> Path:
-    """The folder of the golden numbers, or skip."""
-    folder = os.environ.get("COREKIT_GOLDEN")
-    if not folder:
-        pytest.skip("COREKIT_GOLDEN is not set: the golden numbers are not here")
-    return Path(folder) / "pointcloud"
+def golden(golden_root) -> Path:
+    """The folder of the golden numbers."""
+    return golden_root / "pointcloud"
 
 
 def _load_reference(path: Path, kind: str, points: int):
