@@ -178,8 +178,13 @@ class Variant(NamedTuple):
 
 def _subject(kind: str, component: Part, how: Conformance | None) -> _Subject:
     if not isinstance(component, (str, Spec)):
-        plain = [Variant(component)]
-        return _Subject(kind, _name_of(component), how or Conformance(), lambda: plain)
+        name, how, plain = _name_of(component), how or Conformance(), [Variant(component)]
+        if any(how.options) or how.files is not None:
+            raise UsageError(
+                f"Conformance: options and files are those of a spec, got some for {name}, which "
+                "is built without one. Give the name of a component, or a partial with its options."
+            )
+        return _Subject(kind, name, how, lambda: plain)
     name = component if isinstance(component, str) else component.type
     declared = registry().component(kind, name)
     how = how or registry().load_conformance(declared) or Conformance()

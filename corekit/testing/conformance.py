@@ -19,6 +19,7 @@ class Conformance:
 
     Args:
         options: Spec options to try, one case each; merged over the smallest example of the spec.
+            Refused for what is built without a spec.
         given: What it is built with (`corekit.build.GIVEN`), one case each; the default is every
             usual shape of its kind that it accepts.
         tolerance: Largest error in float64, absolute and relative. An adaptive solver names its

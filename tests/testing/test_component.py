@@ -52,6 +52,12 @@ def test_a_misspelt_name_of_a_check_is_refused():
         check_component("bijector", Right, only={"nonsense"})
 
 
+@pytest.mark.parametrize("how", [{"options": ({"bias": False},)}, {"files": lambda folder: {}}])
+def test_options_of_a_spec_are_refused_for_what_has_none(how):
+    with pytest.raises(UsageError, match="options and files are those of a spec, got some for Lin"):
+        check_component("bijector", Linear, how=Conformance(**how))
+
+
 def test_a_claim_of_coupled_rows_leaves_the_check_out():
     coupled = type("Coupled", (RowsMix,), {"rows_coupled": True})
     assert check_component("bijector", coupled, only={"rows_do_not_mix"}) == []
