@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
                 **sampling_options(args, model),
             )
     if share.main:
-        _tell(directions, scored)
+        _tell(directions, scored, list(weights or directions.vectors))
         if path is not None:
             print(path)
     return 0
@@ -188,9 +188,10 @@ def _numbers(text: str | None) -> list[int] | None:
         raise UsageError(f"--rows: must be whole numbers, 0,5,9, got '{text}'.") from error
 
 
-def _tell(directions: Any, scored: dict[str, Any]) -> None:
-    for name, vector in directions.vectors.items():
-        facts = directions.facts[name]
+def _tell(directions: Any, scored: dict[str, Any], names: list[str]) -> None:
+    """A line for each direction that was asked for; for all of them if none was."""
+    for name in names:
+        vector, facts = directions.vectors[name], directions.facts[name]
         if facts["binary"]:
             what = f"{facts['positive']} of {facts['examples']} examples of '{facts['split']}'"
         else:

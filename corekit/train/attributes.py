@@ -64,7 +64,7 @@ def attributes_of(
 
     Args:
         dataset: The data.
-        split: Whose examples.
+        split: Whose examples; those of several splits, joined by "+", one after another.
         sources: Where from; labels or vector, the first there is, if empty.
         names: Of all attributes, where the sources do not say or say it otherwise.
 
@@ -80,7 +80,8 @@ def attributes_of(
         )
     columns: list[Column] = []
     for source in sources or there[:1]:
-        columns += _columns(dataset, split, source)
+        parts = [_columns(dataset, name, source) for name in split.split("+")]
+        columns += [_joined(same) for same in zip(*parts, strict=True)]
     given = [column.name for column in columns] if names is None else list(names)
     if len(given) != len(columns) or len(set(given)) != len(given):
         raise UsageError(
@@ -95,6 +96,12 @@ def attributes_of(
             "infinity."
         )
     return Attributes(tuple(given), values, tuple(column.binary for column in columns))
+
+
+def _joined(parts: Sequence[Column]) -> Column:
+    """One attribute of the examples of several splits."""
+    values = np.concatenate([part.values for part in parts])
+    return Column(parts[0].name, values, all(part.binary for part in parts))
 
 
 def known(name: str, names: Iterable[str]) -> str:

@@ -128,6 +128,8 @@ def scores(
 ) -> dict[str, dict[str, float | int | None]]:
     """How well the projections of held-out examples rank each attribute.
 
+    A split may be several, joined by "+", as those of the attributes.
+
     Returns:
         By name, ``auc`` of an attribute that is there or not; of a quantity ``spearman``, and
         ``auc_of_sign`` of those above 0 against those below, where there are both. None where all
@@ -137,16 +139,20 @@ def scores(
     matrix = torch.stack([directions.vectors[name] for name in names])
     scale = matrix.square().sum(1)
 
-    def projected(start: int) -> Tensor:
-        rows = list(range(start, min(start + ROWS, len(attributes.values))))
-        z, _ = latents(model, dataset, split, rows, seed)
-        return z.flatten(1) @ matrix.T / scale
+    found = []
+    for one in split.split("+"):
+        number = len(dataset.split(one))
 
-    with model.frozen():
-        parts = share.map(projected, range(0, len(attributes.values), ROWS))
-    found = torch.cat(parts).numpy()
+        def projected(start: int, one: str = one, number: int = number) -> Tensor:
+            rows = list(range(start, min(start + ROWS, number)))
+            z, _ = latents(model, dataset, one, rows, seed)
+            return z.flatten(1) @ matrix.T / scale
+
+        with model.frozen():
+            found += share.map(projected, range(0, number, ROWS))
+    ranked = torch.cat(found).numpy()
     return {
-        name: _score(found[:, i], attributes.values[:, i], bool(directions.facts[name]["binary"]))
+        name: _score(ranked[:, i], attributes.values[:, i], bool(directions.facts[name]["binary"]))
         for i, name in enumerate(names)
     }
 

@@ -105,6 +105,16 @@ def test_directions_are_used_again(run, capsys):
     assert not np.array_equal(np.load("fresh.npy"), np.load("again.npy"))
 
 
+def test_several_splits_are_scored_together_and_only_what_is_asked_is_told(run, capsys):
+    assert main(["manipulate", str(run), *KINDS, "--save", "kinds.safetensors"]) == 0
+    capsys.readouterr()
+    again = ["--directions", "kinds.safetensors", "--attribute", "ellipse", "--out", "one"]
+    assert main(["manipulate", str(run), *KINDS, *again, "--score", "val+test"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:-1]] == ["ellipse"]
+    assert "held out: examples 120, auc" in lines[0]
+
+
 def test_an_array_of_another_file_names_what_to_change(run, here, capsys):
     area = np.random.default_rng(0).normal(size=300)
     np.savez("more.npz", area_train=area, area_test=area[:60])
