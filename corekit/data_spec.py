@@ -48,6 +48,16 @@ class DataSpec:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
+    @property
+    def black_and_white(self) -> tuple[float, float]:
+        """Values of the lowest and the highest level; 0 and 1 on the unit interval, else -1 and 1.
+
+        The last where the data do not say.
+        """
+        if self.lowest is not None and self.levels is not None and self.bin_width is not None:
+            return self.lowest, self.lowest + (self.levels - 1) * self.bin_width
+        return (0.0, 1.0) if self.support is Support.UNIT_INTERVAL else (-1.0, 1.0)
+
 
 def pixel_spec(
     event_shape: Shape,

@@ -1,6 +1,7 @@
 """What the tests of all packages share: seeds, and where golden numbers are."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> Iterator[None]:
     """Every test draws the same numbers, alone or with others."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -16,7 +17,7 @@ def seeded():
 
 
 @pytest.fixture(scope="session")
-def golden_root():
+def golden_root() -> Path:
     """The folder of all golden numbers; or skip."""
     folder = os.environ.get("COREKIT_GOLDEN")
     if not folder:

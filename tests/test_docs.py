@@ -333,7 +333,8 @@ def test_a_block_is_left_out_for_a_reason_only(page):
 def test_an_example_is_valid_up_to_its_data_file(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loaded = load_spec(example)
-    path = getattr(loaded.spec.data, "path", None)
+    data = loaded.spec.data
+    path = getattr(getattr(data, "of", data), "path", None)
     if path is not None:
         with pytest.raises(errors.SpecError, match="path must name a file") as caught:
             check_spec(loaded)

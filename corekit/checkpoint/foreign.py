@@ -13,7 +13,16 @@ from torch import Tensor
 
 from corekit.errors import CheckpointError
 
-_WRONG = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError)
+_WRONG = (  # a file that is no pickle at all may raise any of these while it is read as one
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    LookupError,
+    AttributeError,
+    TypeError,
+)
 
 
 def read_state(path: Path, within: Sequence[str] = ("state_dict",)) -> dict[str, Tensor]:

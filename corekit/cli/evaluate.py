@@ -44,6 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of a diffusion: every term of the bound, of the first N examples or of all",
     )
+    parser.add_argument(
+        "--ode",
+        type=int,
+        nargs="?",
+        const=50,
+        metavar="STEPS",
+        help="of a diffusion: also the likelihood by the probability-flow ODE (default 50 steps)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -68,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
             **options,
         )
         result["figures"] += apart
+        if args.ode is not None:
+            result["figures"] += _by_ode(args, model, spec, share)
         if args.by_step is not None:
             result["by_step"] = _by_step(args, model, spec, share)
     if not share.main:
@@ -101,6 +111,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--ood-batch: must be at least 1, got {args.ood_batch}.")
     if args.by_step is not None and args.by_step < 0:
         raise UsageError(f"--by-step: must be a number of examples, got {args.by_step}.")
+    if args.ode is not None and args.ode < 1:
+        raise UsageError(f"--ode: must be at least 1 step, got {args.ode}.")
     if args.background is not None and args.ood is None:
         raise UsageError("--background: must be given with --ood, the data to tell apart.")
 
@@ -142,6 +154,18 @@ def _by_step(args: argparse.Namespace, model: Any, spec: Any, share: Any) -> dic
         name: bound_by_step(model, dataset, name, args.seed, num=num, share=share)
         for name in args.split.split("+")
     }
+
+
+def _by_ode(args: argparse.Namespace, model: Any, spec: Any, share: Any) -> list[dict[str, Any]]:
+    """The likelihood of each split by the probability-flow ODE."""
+    from corekit.build import build_dataset
+    from corekit.train.ode_likelihood import ode_figure
+
+    dataset = build_dataset(spec)
+    return [
+        ode_figure(model, dataset, name, args.seed, steps=args.ode, share=share)
+        for name in args.split.split("+")
+    ]
 
 
 def _decades(by_step: dict[str, Any]) -> str:

@@ -27,6 +27,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sampler", metavar="NAME", help="another sampler, e.g. ddim")
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps, if not all")
+    parser.add_argument(
+        "--guidance", type=float, metavar="W", help="of samples by their condition: 0 none"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default auto)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -66,6 +69,10 @@ def sampling_options(args: argparse.Namespace, model: Any) -> dict[str, Any]:
         options["shape"] = (args.points, *model.data.event_shape[1:])
     if args.sampler is not None or args.steps is not None:
         options["sampler"] = _sampler(args.sampler, args.steps, model)
+    if args.guidance is not None:
+        if not any(hasattr(part, "guidance") for part in model.modules()):
+            raise UsageError("--guidance: the model must be a diffusion, got another one.")
+        options["guidance"] = args.guidance
     return options
 
 

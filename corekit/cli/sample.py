@@ -38,6 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="classes of the samples, in turn (-1: none); those of examples if not given",
     )
     parser.add_argument(
+        "--images",
+        metavar="PATH",
+        help="what they are made from, in turn: an image, a folder, .npy or .npz (low_res)",
+    )
+    parser.add_argument(
+        "--npz",
+        action="store_true",
+        help="also write .npz: arr_0, uint8 (N, H, W, C), and the labels as arr_1",
+    )
+    parser.add_argument(
         "--split", default="val", help="examples whose conditions samples have (default val)"
     )
     parser.add_argument(
@@ -53,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.num is not None and args.num < 1:
         raise UsageError(f"--num: must be at least 1, got {args.num}.")
+    if args.npz and len(args.temperature) > 1:
+        raise UsageError(f"--npz: must have one temperature, got {len(args.temperature)}.")
     several = args.temperature
     with sharing(args) as share:
         model, spec, folder = loaded_model(args)
@@ -63,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             options["truncate"] = args.truncate
         target = output_path(args, folder, f"{folder.name}-seed{args.seed}")
         if len(several) == 1:
-            options["temperature"] = several[0]
+            options |= {"temperature": several[0], "npz": args.npz}
             path = sample_and_save(model, target, num, args.seed, **options)
         else:
             path = temperature_grid(model, target, num, args.seed, several, **options)
@@ -71,19 +83,25 @@ def run(args: argparse.Namespace) -> int:
         rows = "" if len(several) == 1 else f" at each of {len(several)} temperatures"
         print(f"{num} samples{rows} with seed {args.seed} from {folder}")
         print(with_ending(target, ".npy"))
+        if args.npz:
+            print(with_ending(target, ".npz"))
         print(path)
     return 0
 
 
 def _conditions(args: argparse.Namespace, model: Any, spec: Any) -> Any:
     """What the samples are conditioned on, if the data have conditions."""
-    from corekit.build import build_dataset
-    from corekit.train.conditions import of_examples, of_labels
+    from pathlib import Path
 
-    others = None
-    if set(model.data.condition_shapes) - ({"labels"} if args.labels else set()):
-        others = of_examples(model, build_dataset(spec), args.seed, args.split)
-    return others if args.labels is None else of_labels(model, args.labels, others)
+    from corekit.build import build_dataset
+    from corekit.train.conditions import of_examples, of_images, of_labels
+
+    found, named = None, {"labels": args.labels, "image": args.images}
+    if set(model.data.condition_shapes) - {name for name, value in named.items() if value}:
+        found = of_examples(model, build_dataset(spec), args.seed, args.split)
+    if args.labels is not None:
+        found = of_labels(model, args.labels, found)
+    return found if args.images is None else of_images(model, Path(args.images), found)
 
 
 def _labels(text: str) -> list[int]:

@@ -21,7 +21,12 @@ from torch import Tensor
 from torch.special import log_ndtr
 
 from corekit.data_spec import DataSpec
-from corekit.diffusion.process import fixed_log_variance, mean_of_step, q_sample
+from corekit.diffusion.process import (
+    ends_at_data,
+    fixed_log_variance,
+    mean_of_step,
+    q_sample,
+)
 from corekit.errors import UsageError
 from corekit.interfaces.draws import Randomness, as_draws
 from corekit.interfaces.noise_schedule import DiscreteSchedule, NoiseSchedule
@@ -117,7 +122,7 @@ def step_bound(
     else:
         mass = log_probability_by_tanh if approximate else log_probability_of_level
         surprise = -mass(x_0, mean, 0.5 * log_var, levels)
-    last = (back.from_x_t == 0).reshape(-1, *(1,) * (x_0.ndim - 1))
+    last = ends_at_data(back).reshape(-1, *(1,) * (x_0.ndim - 1))
     return torch.where(last, surprise, kl).flatten(1).mean(1) / math.log(2)
 
 
@@ -164,6 +169,11 @@ class Bound(NamedTuple):
     steps: Tensor
     x_0_error: Tensor
     eps_error: Tensor
+
+    def shifted(self, bits: Tensor) -> "Bound":
+        """The bound of data that an affine map made these of: so much more, ``(B,)``."""
+        steps = torch.cat((self.steps[:, :1] + bits[:, None], self.steps[:, 1:]), dim=1)
+        return self._replace(total=self.total + bits, steps=steps)
 
 
 @torch.no_grad()

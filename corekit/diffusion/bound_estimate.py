@@ -13,15 +13,19 @@ Source: the bound is that of `corekit.diffusion.bound`; strata: Owen, Monte Carl
     and examples, section 8.4, https://artowen.su.domains/mc/.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from corekit.data_spec import DataSpec
 from corekit.diffusion.bound import levels_of, prior_bound, step_bound
+from corekit.diffusion.continuous_bound import FAR, continuous_bound
 from corekit.diffusion.process import q_sample
 from corekit.errors import UsageError
 from corekit.interfaces.draws import Randomness, as_draws
-from corekit.interfaces.noise_schedule import DiscreteSchedule
+from corekit.interfaces.likelihood import Likelihood, LogProb
+from corekit.interfaces.noise_schedule import DiscreteSchedule, NoiseSchedule
 from corekit.interfaces.sampler import Predict
 
 
@@ -80,3 +84,40 @@ def estimated_bound(
         term = step_bound(predict(x_t, level), x_0, x_t, level, levels_of(data), variance)
         total = total + len(stratum) * term
     return total
+
+
+def has_bound(schedule: NoiseSchedule, data: DataSpec | None) -> bool:
+    """Whether a bound is known: of data whose levels are known if they have any.
+
+    There must be steps to add up, or a little noise at time 0, as in a `VdmSchedule`: with none,
+    nothing says what the data are within it.
+    """
+    if data is None or (data.mean is not None and data.levels is not None):
+        return False
+    if isinstance(schedule, DiscreteSchedule):
+        return True
+    start = schedule.at(torch.zeros(1, dtype=torch.float64, device="cpu"))
+    return bool(2 * (start.alpha.log() - start.sigma.log()) < FAR)
+
+
+def log_prob_by_bound(
+    predict: Predict,
+    schedule: NoiseSchedule,
+    x: Tensor,
+    data: DataSpec | None,
+    variance: str,
+    calls: int,
+    generator: Randomness,
+) -> LogProb:
+    """An estimate of the bound in nats, as a density; of data with levels, the same on each bin."""
+    if isinstance(schedule, DiscreteSchedule):
+        bits = estimated_bound(
+            predict, schedule, x, data, calls=calls, variance=variance, generator=generator
+        )
+    else:
+        bits = continuous_bound(
+            predict, schedule, x, data, draws_per_example=calls, generator=generator
+        ).total
+    size, levels = math.prod(x.shape[1:]), levels_of(data)
+    width = 0.0 if levels is None else math.log(levels.width)
+    return LogProb(-size * (bits * math.log(2) + width), Likelihood.BOUND)

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape
-from corekit.diffusion.bound import Bound, FixedVariance, levels_of, variational_bound
-from corekit.diffusion.bound_estimate import estimated_bound
-from corekit.diffusion.predicting import predict_with
+from corekit.diffusion.bound import Bound, FixedVariance, variational_bound
+from corekit.diffusion.bound_estimate import has_bound, log_prob_by_bound
+from corekit.diffusion.guidance import Guidance
+from corekit.diffusion.predicting import predict_with, self_conditioned
 from corekit.diffusion.process import check_predicts, prediction_of, q_sample
+from corekit.diffusion.ranges import Clip, clipping
 from corekit.diffusion.samplers import Ancestral
 from corekit.diffusion.schedules import end_of, warn_if_short_of_noise
 from corekit.diffusion.timesteps import Uniform
@@ -35,9 +37,10 @@ class DiffusionDensity(Density):
         L(x_0) = E_{t, \varepsilon}\big[w_t\, \ell(\text{net}(x_t, t, c), x_0, \varepsilon)\big],
         \qquad x_t = \alpha_t x_0 + \sigma_t \varepsilon
 
-    The loss is an error of one denoising, not nats. Of data on a schedule of steps the density has
-    a variational bound, and `log_prob` is an unbiased estimate of it in ``bound_calls`` calls of
-    the denoiser. Training draws "t", then "eps"; sampling draws "x_T", then what the sampler draws.
+    The loss is an error of one denoising, not nats. Of data on a schedule of steps, or on one that
+    starts with a little noise, the density has a variational bound, and `log_prob` is an unbiased
+    estimate of it in ``bound_calls`` calls of the denoiser. Training draws "t", then "eps";
+    sampling draws "x_T", then what the sampler draws.
 
     Args:
         event_shape: Shape of x without the batch.
@@ -50,6 +53,10 @@ class DiffusionDensity(Density):
         sampler: How samples are made; `Ancestral` unless given.
         fixed_variance: Of the steps back, for the bound, where it is not learned: "small", right
             for data of no variance, or "large", for data of unit variance.
+        clip: Keep what is predicted in the range of the data while samples are made: "static" cuts
+            off, "dynamic" shrinks (`corekit.diffusion.ranges`).
+        drop_condition: Share of the rows that training shows without their condition.
+        guidance: Of samples, by what the denoiser says without a condition; none unless given.
         data: What x is, where it is data: the bound needs to know its levels. Latents have none.
 
     Shape: x ``(B, *event_shape)``; loss ``(B,)``, in the unit of the denoising loss.
@@ -75,6 +82,9 @@ class DiffusionDensity(Density):
         timesteps: TimestepSampler | None = None,
         sampler: Sampler | None = None,
         fixed_variance: FixedVariance = "small",
+        clip: Clip | None = None,
+        drop_condition: float = 0.0,
+        guidance: Guidance | None = None,
         data: DataSpec | None = None,
     ) -> None:
         super().__init__()
@@ -89,7 +99,10 @@ class DiffusionDensity(Density):
         self.timesteps = Uniform() if timesteps is None else timesteps
         self.sampler = Ancestral() if sampler is None else sampler
         self.data, self.fixed_variance = data, fixed_variance
-        self.kind = Likelihood.BOUND if _has_bound(schedule, data) else Likelihood.NONE
+        self.drop_condition = drop_condition
+        self.guidance = Guidance() if guidance is None else guidance
+        self.clipped = clipping(type(self).__name__, clip, data)
+        self.kind = Likelihood.BOUND if has_bound(schedule, data) else Likelihood.NONE
         _check_variance(self.denoiser, loss)
         loss.prepare(schedule, data)
         self.timesteps.prepare(schedule)
@@ -103,7 +116,10 @@ class DiffusionDensity(Density):
         eps = draws.normal("eps", tuple(x.shape), x)
         seen_level = _in_precision_of(x, level)
         x_t = q_sample(x, eps, seen_level)
-        output = self.denoiser(x_t, seen_level, condition)
+        if condition is not None and self.drop_condition > 0:
+            condition = condition.drop(draws.uniform("drop", (len(x),), x) < self.drop_condition)
+        previous = self._earlier_estimate(x_t, seen_level, condition, draws)
+        output = self.denoiser(x_t, seen_level, condition, previous=previous)
         prediction = prediction_of(self.denoiser, output, x_t, seen_level)
         loss = self.denoising_loss(prediction, x, x_t, eps, seen_level)
         name = self.denoising_loss.name
@@ -115,20 +131,23 @@ class DiffusionDensity(Density):
             units={name: self.denoising_loss.unit},
         )
 
+    @torch.no_grad()
+    def _earlier_estimate(
+        self, x_t: Tensor, level: NoiseLevel, condition: Condition | None, draws: Draws
+    ) -> Tensor | None:
+        """What a self-conditioned denoiser sees: its x_0, or zeros in every second row."""
+        if not self.denoiser.self_condition:
+            return None
+        output = self.denoiser(x_t, level, condition)
+        x_0 = prediction_of(self.denoiser, output, x_t, level).x_0
+        coin = draws.uniform("self_condition", (len(x_t),), x_t)
+        keep = (coin < 0.5).reshape(-1, *(1,) * (x_t.ndim - 1))
+        return torch.where(keep, x_0, torch.zeros_like(x_0))
+
     def _log_prob(self, x: Tensor, condition: Condition | None, draws: Draws) -> LogProb:
         predict = predict_with(self.denoiser.prepared(condition), condition)
-        bits = estimated_bound(
-            predict,
-            self._steps(),
-            x,
-            self.data,
-            calls=self.bound_calls,
-            variance=self.fixed_variance,
-            generator=draws,
-        )
-        size, levels = math.prod(x.shape[1:]), levels_of(self.data)
-        width = 0.0 if levels is None else math.log(levels.width)  # of probabilities, densities
-        return LogProb(-size * (bits * math.log(2) + width), Likelihood.BOUND)
+        how = self.fixed_variance, self.bound_calls
+        return log_prob_by_bound(predict, self.schedule, x, self.data, *how, draws)
 
     def bound(
         self, x: Tensor, condition: Condition | None = None, *, generator: Randomness = None
@@ -136,23 +155,22 @@ class DiffusionDensity(Density):
         """A draw of the whole variational bound of data, term by term: T calls of the denoiser.
 
         Raises:
-            NoDensity: If there is none (``kind`` is none).
+            NoDensity: If there is none, or it is not a sum over steps.
         """
         self._check("x", x, condition)
-        schedule = self._steps()
+        if self.kind is Likelihood.NONE or not isinstance(self.schedule, DiscreteSchedule):
+            raise NoDensity(f"{type(self).__name__}: it has no bound of steps. {self._why()}")
         predict = predict_with(self.denoiser.prepared(condition), condition)
         found = variational_bound(
             predict,
-            schedule,
+            self.schedule,
             self.standardized(x),
             self.data,
             variance=self.fixed_variance,
             generator=generator,
         )
-        nats = self._log_prob_of_data(LogProb(torch.zeros_like(found.total)), x).value
-        shift = -nats / (math.prod(x.shape[1:]) * math.log(2))
-        steps = torch.cat((found.steps[:, :1] + shift[:, None], found.steps[:, 1:]), dim=1)
-        return found._replace(total=found.total + shift, steps=steps)
+        nats = self.log_prob_of_data(LogProb(torch.zeros_like(found.total)), x).value
+        return found.shifted(-nats / (math.prod(x.shape[1:]) * math.log(2)))
 
     @torch.no_grad()
     def _sample(
@@ -166,23 +184,31 @@ class DiffusionDensity(Density):
         sampler: Sampler | None = None,
         callback: Callback | None = None,
         around: Callable[[Predict], Predict] | None = None,
+        guidance: float | None = None,
         **options: Any,
     ) -> Tensor:
-        """Options: another sampler, a callback per step, a wrapper of predict (`thresholded`)."""
+        """Options: another sampler, a callback per step, another scale of guidance, and a wrapper
+        of predict, outside of clipping (`corekit.diffusion.guidance.classifier_guided`).
+        """  # noqa: D205
         if options:
             raise TypeError(
                 f"{type(self).__name__}.sample: got unexpected options {', '.join(options)}. "
-                "Known: sampler, callback, around."
+                "Known: sampler, callback, around, guidance."
             )
         sampler = self.sampler if sampler is None else sampler
-        predict = predict_with(self.denoiser.prepared(condition), condition)
+        how = self.guidance if guidance is None else self.guidance._replace(scale=guidance)
+        predict: Predict = how.of(self.denoiser, condition)
+        if self.denoiser.self_condition:
+            predict = self_conditioned(predict)
+        if self.clipped is not None:
+            predict = self.clipped(predict)
         end = end_of(self.schedule)
         spread = temperature * torch.hypot(end.alpha, end.sigma).item()  # 1 if variance-preserving
         return sampler(
             predict if around is None else around(predict),
             self.schedule,
             spread * draws.normal("x_T", (n, *shape), self._like()),
-            times=self.schedule.times(sampler.steps or self.schedule.default_steps),
+            times=sampler.times(self.schedule),
             generator=draws,
             callback=callback,
         )
@@ -191,12 +217,6 @@ class DiffusionDensity(Density):
         """A tensor with the dtype and device of the denoiser."""
         tensors = chain(self.denoiser.parameters(), self.denoiser.buffers())
         return next((v for v in tensors if v.is_floating_point()), torch.empty(0))
-
-    def _steps(self) -> DiscreteSchedule:
-        """The schedule, if the bound has terms to add."""
-        if self.kind is not Likelihood.NONE and isinstance(self.schedule, DiscreteSchedule):
-            return self.schedule
-        raise NoDensity(f"{type(self).__name__}: it has no variational bound. {self._why()}")
 
     def _why(self) -> str:
         return "A diffusion loss is an error, not nats. Use its loss and its samples."
@@ -235,12 +255,6 @@ class DiffusionDecoder(DiffusionDensity, Decoder):
             timesteps=timesteps,
             sampler=sampler,
         )
-
-
-def _has_bound(schedule: NoiseSchedule, data: DataSpec | None) -> bool:
-    """Whether there are terms to add: steps, and data whose levels are known if they have any."""
-    known = data is not None and (data.mean is None or data.levels is None)
-    return known and isinstance(schedule, DiscreteSchedule)
 
 
 def _check_variance(denoiser: Denoiser, loss: DenoisingLoss) -> None:

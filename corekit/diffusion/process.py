@@ -166,8 +166,16 @@ def fixed_log_variance(back: Reverse, which: str, like: Tensor) -> Tensor:
     """
     chosen = back.log_small
     if which == "large":
-        chosen = torch.where(back.from_x_t == 0, back.log_small, back.log_large)
+        chosen = torch.where(ends_at_data(back), back.log_small, back.log_large)
     return _per_row(chosen, like)
+
+
+def ends_at_data(back: Reverse) -> Tensor:
+    """Whether a step ends at clean data, ``(B,)``: its mean is x_0, all of it and nothing else.
+
+    A step from pure noise does not look at x_t either, but takes only alpha_s of x_0.
+    """
+    return (back.from_x_t == 0) & (back.from_x_0 > 1 - 1e-6)
 
 
 class Transition(NamedTuple):

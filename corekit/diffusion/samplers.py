@@ -25,11 +25,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from corekit.diffusion.process import Transition, reverse_of, transition
+from corekit.diffusion.path import Path
+from corekit.diffusion.process import Transition, reverse_of
 from corekit.errors import UsageError
 from corekit.interfaces.draws import Randomness, as_draws
 from corekit.interfaces.noise_schedule import NoiseSchedule
-from corekit.interfaces.records import NoiseLevel, Prediction
+from corekit.interfaces.records import Prediction
 from corekit.interfaces.sampler import Callback, Predict
 
 # (transitions (S,), variance of level s (S,)) -> (d, nu), each (S,)
@@ -74,6 +75,10 @@ class Ancestral:
     def noise_share(self) -> float | None:
         """1 at f = 0: a step is one draw of the posterior; no share of it otherwise."""
         return 1.0 if self.flexibility == 0 else None
+
+    def times(self, schedule: NoiseSchedule, steps: int | None = None) -> Tensor:
+        """``steps + 1`` times, spread evenly over the levels; its own number unless given."""
+        return schedule.times(steps or self.steps or schedule.default_steps)
 
     def __call__(
         self,
@@ -127,6 +132,10 @@ class Ddim:
         """Eta: each step draws that share of the standard deviation of the posterior."""
         return self.eta
 
+    def times(self, schedule: NoiseSchedule, steps: int | None = None) -> Tensor:
+        """``steps + 1`` times, spread evenly over the levels; its own number unless given."""
+        return schedule.times(steps or self.steps or schedule.default_steps)
+
     def __call__(
         self,
         predict: Predict,
@@ -159,20 +168,20 @@ def _follow(
     learned: bool = False,
 ) -> Tensor:
     """The loop of both samplers."""
-    grid = schedule.at(_checked(times))  # (S + 1,), float64
-    t, s = grid.map(lambda column: column[:-1]), grid.map(lambda column: column[1:])
-    step = transition(t, s)
-    t = t._replace(reverse=reverse_of(step))
-    d, nu = numbers(step, s.sigma.square())
-    signal, kept, new = s.alpha.tolist(), d.tolist(), nu.tolist()
+    path = Path(schedule, times, x_T)
+    d, nu = numbers(path.transitions, path.sigma[1:].square())
+    signal, kept, new = path.alpha[1:].tolist(), d.tolist(), nu.tolist()
+    wide = [*new[:-1], (0.5 * reverse_of(path.transitions).log_small[-1]).exp().item()]
     new[-1] = 0.0  # the last step returns the mean
-    wide = torch.promote_types(x_T.dtype, torch.float32)
-    levels = t.map(lambda c: c.to(x_T.device, wide if c.is_floating_point() else c.dtype))
     draws = as_draws(generator)
     x = x_T
-    for i in range(len(signal)):
-        prediction = predict(x, _rows_at(levels, i, len(x)))
-        x = signal[i] * prediction.x_0 + kept[i] * prediction.eps
+    for i in range(len(path)):
+        prediction = predict(x, path.level(i))
+        shift = prediction.shift if learned else None
+        x_0, eps = prediction[:2] if shift is None else shift[:2]
+        x = signal[i] * x_0 + kept[i] * eps
+        if shift is not None:
+            x = x + _spread(wide[i], prediction, learned) ** 2 * shift.gradient
         if new[i] > 0:
             x = x + _spread(new[i], prediction, learned) * draws.normal("noise", tuple(x.shape), x)
         if callback is not None:
@@ -181,26 +190,10 @@ def _follow(
 
 
 def _spread(nu: float, prediction: Prediction, learned: bool) -> float | Tensor:
-    """Of the new noise: as the network says, if it does and is asked."""
+    """Standard deviation of a step: as the network says, if it does and is asked."""
     if not learned or prediction.log_variance is None:
         return nu
     return (0.5 * prediction.log_variance).exp().to(prediction.x_0.dtype)
-
-
-def _rows_at(levels: NoiseLevel, i: int, rows: int) -> NoiseLevel:
-    """Level i for every row, ``(rows,)``; a view, so nothing is copied and nobody waits."""
-    return levels.map(lambda column: column[i].expand(rows))
-
-
-def _checked(times: Tensor) -> Tensor:
-    times = times.detach().to("cpu", torch.float64)
-    fine = times.ndim == 1 and len(times) > 1
-    if not (fine and bool((times.diff() < 0).all()) and times[-1] == 0 and times[0] <= 1):
-        raise UsageError(
-            "corekit.diffusion.samplers: times must decrease from at most 1 to 0 in at least one "
-            f"step, got {times.tolist()}. Use schedule.times(steps)."
-        )
-    return times
 
 
 def _check_options(who: str, name: str, share: float, steps: int | None) -> None:

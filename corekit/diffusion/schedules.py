@@ -26,7 +26,7 @@ def linear_betas(
     that any number of steps adds about the same noise. Given, they are taken literally.
 
     Raises:
-        UsageError: If only one end is given, or the scaled default would pass 1 (below 20 steps).
+        UsageError: If only one end is given, or the scaled default would reach 1 (below 21 steps).
 
     Source:
         Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, sec. 4,
@@ -38,9 +38,9 @@ def linear_betas(
             f"got beta_start={beta_start}, beta_end={beta_end}."
         )
     if beta_start is None or beta_end is None:
-        if steps < 20:
+        if steps < 21:
             raise UsageError(
-                f"linear_betas: the default betas need at least 20 steps, got {steps}. "
+                f"linear_betas: the default betas need at least 21 steps, got {steps}. "
                 "Use more steps, or give beta_start and beta_end."
             )
         scale = 1000 / steps
@@ -97,9 +97,25 @@ class Rectified(NoiseSchedule):
     The velocity along a line is :math:`\dot x = \varepsilon - x_0`. At time 1 nothing of the data
     is left, so the denoiser must predict a velocity, v or x_0.
 
+    Samplers with even steps take them in tau, at :math:`\tau' = s \tau / (1 + (s - 1) \tau)`. The
+    levels are what they are without a shift: training is shifted by log s more in the mean of
+    ``ddpm.log_normal``.
+
+    Args:
+        shift: s; above 1, steps are smaller where there is much noise: of large images, 3.
+
+    Raises:
+        UsageError: If the shift is not positive.
+
     Source: Liu et al., Flow Straight and Fast, ICLR 2023, eq. 1, https://arxiv.org/abs/2209.03003
-        (whose time runs from noise to data; here 0 is data).
+        (whose time runs from noise to data; here 0 is data). Shift: Esser et al., Scaling Rectified
+        Flow Transformers, ICML 2024, eq. 23, https://arxiv.org/abs/2403.03206.
     """
+
+    def __init__(self, shift: float = 1.0) -> None:
+        if not shift > 0:
+            raise UsageError(f"Rectified: shift must be positive, got {shift}.")
+        self.shift = shift
 
     def at(self, time: Tensor) -> NoiseLevel:
         """The level at any times in [0, 1]."""
@@ -110,6 +126,11 @@ class Rectified(NoiseSchedule):
     def time_of(self, log_snr: Tensor) -> Tensor:
         r""":math:`\tau = 1 / (1 + e^{\lambda / 2})`, from log-SNR lambda."""
         return torch.sigmoid(-log_snr / 2)
+
+    def times(self, steps: int) -> Tensor:
+        """Equal steps, shifted."""
+        times = super().times(steps)
+        return self.shift * times / (1 + (self.shift - 1) * times)
 
 
 def end_of(schedule: NoiseSchedule) -> NoiseLevel:

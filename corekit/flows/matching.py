@@ -1,14 +1,14 @@
-"""Flow matching: a velocity field trained on straight lines, without solving anything."""
+"""Flows that follow a field, trained without solving anything: flow matching, and denoising."""
 
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from corekit.interfaces.draws import Draws
+from corekit.interfaces.draws import Draws, Randomness
 from corekit.interfaces.records import LossTerms
 
-TrainBy = Literal["likelihood", "flow_matching"]
+TrainBy = Literal["likelihood", "flow_matching", "denoising"]
 
 
 @runtime_checkable
@@ -17,6 +17,23 @@ class HasVelocity(Protocol):
 
     def velocity(self, x: Tensor, time: Tensor, context: Tensor | None = None) -> Tensor:
         """f(x, t, c); time ``(B,)``."""
+
+
+@runtime_checkable
+class Denoises(Protocol):
+    """A bijector that is a diffusion model, with a loss of its own."""
+
+    def denoising_loss(
+        self, x: Tensor, context: Tensor | None = None, draws: Randomness = None
+    ) -> LossTerms:
+        """What it minimises; ``seen`` has paths below itself."""
+
+
+NEEDED: dict[str, tuple[type, str]] = {
+    "flow_matching": (HasVelocity, "with a velocity (realnvp.continuous)"),
+    "denoising": (Denoises, "that is a diffusion (ddpm.probability_flow)"),
+}
+"""What a bijector must be to be trained so, and such a one."""
 
 
 def matching_loss(

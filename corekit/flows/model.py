@@ -42,7 +42,7 @@ class FlowModel(DensityModel):
         dequantize: Factory of a `Stochastic` map of levels in front of the bijector, or None.
         surjection: Factory of a `Stochastic` map behind that one that keeps no levels, or None.
         classes: Of labels, which become a part of the bijector's context (`FlowPrior`).
-        train_by: likelihood, or flow_matching for a bijector with a velocity (`FlowPrior`).
+        train_by: likelihood, flow_matching or denoising (`FlowPrior`).
         sample_by: inversion, or components of the mixtures that it ends in (`FlowPrior`).
 
     Shape: batch.x ``(B, *data.event_shape)``; loss and log_prob ``(B,)``, nats.

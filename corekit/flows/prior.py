@@ -12,7 +12,7 @@ from corekit.data_spec import Shape
 from corekit.errors import ShapeError, UsageError
 from corekit.flows.ancestral import SampleBy, by_components, check_components
 from corekit.flows.compose import Factory, make
-from corekit.flows.matching import HasVelocity, TrainBy, matching_loss
+from corekit.flows.matching import NEEDED, Denoises, HasVelocity, TrainBy, matching_loss
 from corekit.interfaces.bijector import Bijector
 from corekit.interfaces.density import Density, Prior
 from corekit.interfaces.drawing import drawing
@@ -99,7 +99,8 @@ class FlowPrior(Prior):
         classes: If given, the context begins with the one-hot class of the condition's ``labels``,
             0 to classes - 1; the null label -1 is all zeros.
         base: Factory of the base density, standard normal unless given.
-        train_by: likelihood, or flow_matching for a bijector with a velocity (`matching_loss`).
+        train_by: likelihood; flow_matching for a bijector with a velocity (`matching_loss`);
+            denoising for one that is a diffusion (`ddpm.probability_flow`).
         sample_by: inversion, or components: draw from the mixtures that the flow ends in, where it
             does, instead of inverting them (`corekit.flows.ancestral`). ``sample(components=...)``
             overrules it.
@@ -136,10 +137,11 @@ class FlowPrior(Prior):
                 f"FlowPrior: the base must live where the bijector ends "
                 f"({self.bijector.codomain.value}), got {self.base.support.value}."
             )
-        if train_by == "flow_matching" and not isinstance(self.bijector, HasVelocity):
+        needed, such = NEEDED.get(train_by, (Bijector, ""))
+        if not isinstance(self.bijector, needed):
             raise UsageError(
-                "FlowPrior: train_by 'flow_matching' must have a bijector with a velocity "
-                f"(realnvp.continuous), got {type(self.bijector).__name__}."
+                f"FlowPrior: train_by '{train_by}' must have a bijector {such}, got "
+                f"{type(self.bijector).__name__}."
             )
         if sample_by == "components":
             check_components(self.bijector, self.base)
@@ -177,6 +179,9 @@ class FlowPrior(Prior):
         if self.train_by == "flow_matching" and isinstance(self.bijector, HasVelocity):
             z = self.base.sample(len(x), self._of_base(condition), generator=draws)
             return matching_loss(self.bijector, x, z.to(x.dtype), self._context(condition), draws)
+        if self.train_by == "denoising" and isinstance(self.bijector, Denoises):
+            terms = self.bijector.denoising_loss(x, self._context(condition), draws)
+            return terms._replace(seen={f"bijector.{path}": v for path, v in terms.seen.items()})
         return self._scored(x, condition, draws)[1]
 
     def _scored(

@@ -33,6 +33,8 @@ class Denoiser(nn.Module, ABC):
             the step back: "log", its logarithm; "range", where that lies between the two of
             `Reverse`, from -1 to 1; "fixed": there is none.
         free_axes: Axes of the event that may have any length (points of a cloud).
+        self_condition: It sees its earlier estimate of x_0 (``previous``): training gives it one
+            half of the time, samplers from their second call on.
 
     Shape:
         - x_t, output: ``(B, *event_shape)``; channels doubled unless ``variance`` is "fixed"
@@ -45,6 +47,7 @@ class Denoiser(nn.Module, ABC):
     channel_axis: int = 0
     variance: Variance = "fixed"
     free_axes: tuple[int, ...] = ()
+    self_condition: bool = False
 
     def forward(
         self,

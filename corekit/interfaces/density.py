@@ -54,7 +54,7 @@ class Density(Freezable, OfData, ABC):
                 f"{self._why()}"
             )
         found = self._log_prob(self.standardized(x), condition, as_draws(generator))
-        return self._log_prob_of_data(found, x)
+        return self.log_prob_of_data(found, x)
 
     def loss(
         self, x: Tensor, condition: Condition | None = None, draws: Randomness = None

@@ -26,12 +26,20 @@ class Draws:
         generator: Where the numbers come from.
         rank: Which part of a batch the rows are that are drawn for, of several processes.
         world: How many parts the batch has.
+        common: Where `shared` numbers come from: of the same seed in all processes. They come from
+            the generator, where there is none.
     """
 
     def __init__(
-        self, generator: torch.Generator | None = None, *, rank: int = 0, world: int = 1
+        self,
+        generator: torch.Generator | None = None,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        common: torch.Generator | None = None,
     ) -> None:
         self.generator, self.rank, self.world = generator, rank, world
+        self.common = common
 
     def normal(self, name: str, shape: Shape, like: Tensor) -> Tensor:
         """Standard normal numbers of a shape, with the dtype and device of ``like``."""
@@ -46,18 +54,22 @@ class Draws:
         where = self.generator.device if self.generator else device
         return torch.randint(high, shape, generator=self.generator, device=where).to(device)
 
+    def shared(self, name: str, like: Tensor) -> Tensor:
+        """One uniform number ``()`` in [0, 1), the same for all rows and in all processes."""
+        if self.common is None:
+            return self.uniform(name, (), like)
+        return Draws(self.common).uniform(name, (), like)
+
     def mark(self) -> Callable[[], None]:
         """A function that goes back to here: what is drawn from now on is then drawn again.
 
         Without a generator it does nothing: torch's own is for its user to restore.
         """
-        generator = self.generator
-        if generator is None:
-            return lambda: None
-        state = generator.get_state()
+        states = [(g, g.get_state()) for g in (self.generator, self.common) if g is not None]
 
         def back() -> None:
-            generator.set_state(state)
+            for generator, state in states:
+                generator.set_state(state)
 
         return back
 
@@ -103,6 +115,12 @@ class RowDraws(Draws):
                 generator.set_state(state)
 
         return back
+
+    def shared(self, name: str, like: Tensor) -> Tensor:
+        """The number of the first row; one half, where there is no row."""
+        wide = torch.promote_types(like.dtype, torch.float32)
+        found = [torch.rand((), generator=g, dtype=wide) for g in self.generators]
+        return (found[0] if found else torch.full((), 0.5)).to(like.device, like.dtype)
 
     def _check(self, name: str, shape: Shape) -> None:
         if not shape or shape[0] != len(self.generators):

@@ -152,18 +152,22 @@ class GenerativeModel(Freezable, ABC):
         generator: Randomness = None,
         **options: Any,
     ) -> Tensor:
-        """Data from the straight line between the latents of x and y, both under one condition.
+        """Data between x and y: from the latents between theirs, under one condition.
 
         Shape: x, y ``(B, *event_shape)``; ``(B, steps, *event_shape)``, from x to y.
         """
         start, end = self.encode(x, condition), self.encode(y, condition)
         shares = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
-        z = torch.stack([torch.lerp(start, end, share) for share in shares], dim=1)
+        z = torch.stack([self.between(start, end, share) for share in shares], dim=1)
         if condition is not None:
             repeated = (v if v is None else v.repeat_interleave(steps, 0) for v in condition)
             condition = Condition(*repeated)
         made = self.decode(z.flatten(0, 1), condition, generator=generator, **options)
         return made.reshape(x.shape[0], steps, *made.shape[1:])
+
+    def between(self, start: Tensor, end: Tensor, share: Tensor) -> Tensor:
+        """The latents that divide two in a share, 0 to 1; on a straight line by default."""
+        return torch.lerp(start, end, share)
 
     @hands_on
     def initialize(self, batch: Batch, draws: Randomness = None) -> None:

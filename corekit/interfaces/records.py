@@ -152,15 +152,28 @@ class NoiseLevel(NamedTuple):
         return NoiseLevel(*fields)._replace(reverse=back)
 
 
+class Shift(NamedTuple):
+    """A prediction before a gradient moved it: for samplers that move their mean instead.
+
+    Shape: all ``(B, *event_shape)``; gradient of a log-probability by noisy data.
+    """
+
+    x_0: Tensor
+    eps: Tensor
+    gradient: Tensor
+
+
 class Prediction(NamedTuple):
     """What a denoiser believes: the clean data and the noise, consistent with each other.
 
-    Shape: x_0, eps ``(B, *event_shape)``; log_variance the same or None (not learned).
+    Shape: x_0, eps ``(B, *event_shape)``; log_variance the same or None (not learned). ``shift`` is
+    there where a gradient guides: x_0 and eps follow it already.
     """
 
     x_0: Tensor
     eps: Tensor
     log_variance: Tensor | None = None
+    shift: Shift | None = None
 
 
 class LossTerms(NamedTuple):

@@ -26,7 +26,7 @@ class Sampler(Protocol):
 
     @property
     def steps(self) -> int | None:
-        """How many steps; None for as many as the schedule has."""
+        """How many steps; None for as many as it takes by default."""
         ...
 
     @property
@@ -34,6 +34,14 @@ class Sampler(Protocol):
         """The noise of a step, as a share of the standard deviation of q(x_s | x_t, x_0).
 
         0: none, it is deterministic. 1: a step is one draw of q. None: an amount of its own.
+        """
+        ...
+
+    def times(self, schedule: NoiseSchedule, steps: int | None = None) -> Tensor:
+        """Its grid: ``steps + 1`` times from the noisiest level (time 1) to clean data (time 0).
+
+        Without ``steps`` as many as it has itself. Float64, on the CPU; decreasing. Any number of
+        steps from 1 to the levels of a table is possible, and all times are then of levels.
         """
         ...
 

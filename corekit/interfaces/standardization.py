@@ -68,7 +68,7 @@ class OfData(nn.Module):
         """Data as they are."""
         return u if self._standard is None else self._standard.inverse(u)
 
-    def _log_prob_of_data(self, found: LogProb, x: Tensor) -> LogProb:
+    def log_prob_of_data(self, found: LogProb, x: Tensor) -> LogProb:
         """log p of data, from that of standardised data; of the same kind."""
         if self._standard is None:
             return found

@@ -12,7 +12,7 @@ from corekit.interfaces.drawing import current_draws
 Trace = Literal["exact", "hutchinson"]
 
 Field = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
-"""Called with the time ``()`` and the state; gives the state's derivative."""
+"""Called with the time, ``()`` on the CPU, and the state; gives the state's derivative."""
 
 
 class Tableau(NamedTuple):
@@ -65,11 +65,11 @@ def integrate(
         II.5.2.
     """
     tableau, h = TABLEAUS[method], (stop - start) / steps
-    like = state[0]
     for step in range(steps):
         slopes: list[tuple[Tensor, ...]] = []
         for offset, weights in zip(tableau.times, tableau.stages, strict=True):
-            time = torch.full((), start + (step + offset) * h, dtype=like.dtype, device=like.device)
+            at = start + (step + offset) * h
+            time = torch.full((), at, dtype=torch.float64, device="cpu")  # nobody waits for it
             slopes.append(field(time, _moved(state, h, weights, slopes)))
         state = _moved(state, h, tableau.result, slopes)
     return state
@@ -112,5 +112,6 @@ def with_trace(
 ) -> tuple[Tensor, Tensor]:
     """f(x), and the sum of v'Jv over the directions, ``(B,)``."""
     value, pull = torch.func.vjp(at, x)[:2]
-    moved = torch.vmap(pull)(directions)[0]
+    one = len(directions) == 1  # not every operation knows vmap: attention does not
+    moved = pull(directions[0])[0][None] if one else torch.vmap(pull)(directions)[0]
     return value, (directions * moved).flatten(2).sum((0, 2))

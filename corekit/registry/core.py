@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from corekit.registry.core_data import DATA
 from corekit.registry.core_flows import FLOWS, of_core
+from corekit.registry.core_samplers import SAMPLERS
 
 COMPONENTS = [
     # models
@@ -31,14 +33,6 @@ COMPONENTS = [
         "LATENT",
     ),
     *FLOWS,
-    # metrics
-    of_core(
-        "metric",
-        "bits_per_dim",
-        "metrics:BitsPerDimSpec",
-        "metrics.bits:BitsPerDim",
-        "bits per dimension of held-out data",
-    ),
     # priors
     of_core(
         "prior",
@@ -88,22 +82,7 @@ COMPONENTS = [
         "diffusion.timesteps:Uniform",
         "every timestep equally often",
     ),
-    of_core(
-        "sampler",
-        "ancestral",
-        "diffusion:AncestralSpec",
-        "diffusion.samplers:Ancestral",
-        "one draw from the posterior per step (DDPM)",
-        "ANCESTRAL",
-    ),
-    of_core(
-        "sampler",
-        "ddim",
-        "diffusion:DdimSpec",
-        "diffusion.samplers:Ddim",
-        "few steps, deterministic at eta = 0 (DDIM)",
-        "DDIM",
-    ),
+    *SAMPLERS,
     # losses
     of_core(
         "loss",
@@ -191,74 +170,5 @@ COMPONENTS = [
         "train.stop_when:StopWhen",
         "stops a run when a held-out figure no longer improves",
     ),
-    # data
-    of_core(
-        "dataset",
-        "shapes2d",
-        "data:Shapes2dSpec",
-        "data.shapes2d:Shapes2d",
-        "black and white pictures of shapes that corekit draws itself",
-        "SHAPES2D",
-    ),
-    of_core(
-        "dataset",
-        "shapes3d",
-        "data:Shapes3dSpec",
-        "data.shapes3d:Shapes3d",
-        "point clouds of shapes that corekit draws itself; no file needed",
-        "SHAPES3D",
-    ),
-    of_core(
-        "dataset",
-        "toy1d",
-        "data:Toy1dSpec",
-        "data.toy1d:Toy1d",
-        "numbers from a density on the line",
-    ),
-    of_core(
-        "dataset",
-        "toy2d",
-        "data:Toy2dSpec",
-        "data.toy2d:Toy2d",
-        "points in the plane from a classic density: moons, rings, …; no file needed",
-    ),
-    of_core(
-        "dataset",
-        "targets2d",
-        "variational:Targets2dSpec",
-        "data.targets2d:Targets2d",
-        "points in the plane from a density that flows are fitted to without data",
-    ),
-    of_core(
-        "dataset",
-        "image_folder",
-        "data_files:ImageFolderSpec",
-        "data.image_folder:ImageFolder",
-        "image files in a folder and its sub-folders",
-        "IMAGE_FOLDER",
-    ),
-    of_core(
-        "dataset",
-        "arrays",
-        "data_files:ArraysSpec",
-        "data.arrays:Arrays",
-        "rows of an array of an .npz, .npy or .h5 file",
-        "ARRAYS",
-    ),
-    of_core(
-        "dataset",
-        "idx",
-        "data_files:IdxSpec",
-        "data.idx:Idx",
-        "images of idx files, like those of MNIST",
-        "IDX",
-    ),
-    of_core(
-        "dataset",
-        "csv",
-        "data_files:CsvSpec",
-        "data.csv_table:Csv",
-        "columns of numbers of a text file",
-        "CSV",
-    ),
+    *DATA,
 ]

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from corekit.data_spec import DataSpec, Shape, Support
+from corekit.data_spec import DataSpec, Shape
 from corekit.errors import UsageError
 
 _INK = (60, 64, 72)
@@ -80,7 +80,7 @@ def image_pairs(
     for start in range(0, len(top), columns):
         for part in (top, bottom):
             row = part[start : start + columns]
-            blank = row.new_full((columns - len(row), *row.shape[1:]), black_and_white(data)[1])
+            blank = row.new_full((columns - len(row), *row.shape[1:]), _ends(data)[1])
             rows += [*row, *blank]
     return image_grid(torch.stack(rows), path, columns=columns, data=data)
 
@@ -90,15 +90,11 @@ def to_pixels(images: Tensor, data: DataSpec | None = None) -> np.ndarray:
 
     Shape: ``(S, C, H, W)`` -> ``(S, H, W)`` where C is 1, else ``(S, H, W, C)``; uint8
     """
-    low, high = black_and_white(data)
+    low, high = _ends(data)
     share = (images.detach().cpu().double() - low) / (high - low)
     pixels = (share.nan_to_num(0.0).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
-def black_and_white(data: DataSpec | None) -> tuple[float, float]:
-    """The values that are drawn black and white."""
-    if data is not None and None not in (data.lowest, data.levels, data.bin_width):
-        low, steps, width = float(data.lowest or 0), int(data.levels or 2), data.bin_width or 1.0
-        return low, low + (steps - 1) * width
-    return (0.0, 1.0) if data is not None and data.support is Support.UNIT_INTERVAL else (-1.0, 1.0)
+def _ends(data: DataSpec | None) -> tuple[float, float]:
+    return (-1.0, 1.0) if data is None else data.black_and_white

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape
-from corekit.report.images import image_grid, image_pairs, is_image
+from corekit.errors import UsageError
+from corekit.report.images import image_grid, image_pairs, is_image, to_pixels
 from corekit.report.pictures import pairs_grid, point_cloud_grid
 from corekit.report.scatter import scatter
 
@@ -72,6 +74,25 @@ def save_pairs(
     if _is_point(originals.shape[1:]):
         return scatter({"originals": originals, "reconstructions": copies}, path)
     return None
+
+
+def save_npz(samples: Tensor, labels: Tensor | None, path: Path, data: DataSpec) -> Path:
+    """Write images as evaluation suites read them: ``arr_0`` uint8 ``(S, H, W, C)``, 3 for grey.
+
+    Labels, if there are any, are ``arr_1`` ``(S,)``. Values are rounded to the nearest of 256
+    levels.
+
+    Raises:
+        UsageError: If the samples are no images.
+    """
+    if not is_image(tuple(samples.shape[1:])):
+        raise UsageError(f"npz: samples must be images, got shape {tuple(samples.shape[1:])}.")
+    pixels = to_pixels(samples, data)
+    arrays = [np.stack([pixels] * 3, -1) if pixels.ndim == 3 else pixels]
+    if labels is not None:
+        arrays.append(labels.cpu().numpy())
+    np.savez(path, *arrays)
+    return path
 
 
 def with_ending(path: Path, ending: str) -> Path:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from corekit.data_spec import DataSpec, Support
+from corekit.data_spec import DataSpec, Shape, Support, pixel_spec
+from corekit.errors import ShapeError
 from corekit.spec.base import Spec
+from corekit.spec.slots import DatasetSlot
 
 # How a point cloud is moved and scaled; the modes of diffusion-point-cloud.
 ScaleMode = Literal["global_unit", "shape_unit", "shape_bbox", "shape_half", "shape_34", "none"]
@@ -76,6 +79,59 @@ class Shapes2dSpec(Spec):
             condition_shapes={"labels": ()} if self.labels else {},
             lowest=0.0,
         )
+
+
+class Shapes32Spec(Spec):
+    """Colour pictures of one shape, drawn by corekit itself, and the numbers that made them."""
+
+    type: Literal["shapes32"] = "shapes32"
+    side: int = Field(32, ge=8, description="height and width in pixels")
+    size: int = Field(10_000, ge=1, description="number of training pictures")
+    held_out: int = Field(2_000, ge=1, description="number of pictures in each of the other splits")
+    labels: bool = Field(False, description="hand on the kind of the shape")
+    factors: bool = Field(False, description="hand on hue, size, x, y and rotation as a vector")
+    value_range: tuple[float, float] = Field((-1.0, 1.0), description="what black and white are")
+    seed: int = Field(0, ge=0, description="which pictures")
+
+    @model_validator(mode="after")
+    def _range_rises(self) -> Self:
+        low, high = self.value_range
+        if not low < high:
+            raise ValueError(f"value_range must rise, got {low} and {high}")
+        return self
+
+    def data_spec(self) -> DataSpec:
+        """Pictures (3, side, side) of 256 levels."""
+        vector = {"vector": (5,)} if self.factors else {}
+        labels: dict[str, Shape] = {"labels": ()} if self.labels else {}
+        return pixel_spec(
+            (3, self.side, self.side),
+            self.value_range,
+            size=self.size,
+            condition_shapes={**vector, **labels},
+        )
+
+
+class LowResSpec(Spec):
+    """Another data set of images, with a smaller copy of each beside it."""
+
+    type: Literal["low_res"] = "low_res"
+    of: DatasetSlot = Field(description="the images", examples=[{"type": "shapes32"}])
+    factor: int = Field(2, ge=2, description="pixels of a side that become one")
+
+    def data_spec(self) -> DataSpec | None:
+        """That of the images, with the smaller one as a condition."""
+        found: DataSpec | None = self.of.data_spec()
+        if found is None:
+            return None
+        channels, *sides = found.event_shape
+        if len(sides) != 2 or any(side % self.factor for side in sides):
+            raise ShapeError(
+                f"low_res: the data must be images (C, H, W) of sides that {self.factor} divides, "
+                f"got {tuple(found.event_shape)}."
+            )
+        image = (channels, *(side // self.factor for side in sides))
+        return replace(found, condition_shapes={**found.condition_shapes, "image": image})
 
 
 class Toy2dSpec(Spec):

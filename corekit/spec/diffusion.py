@@ -86,6 +86,23 @@ class DiffusionModelSpec(_DiffusionFields):
     fixed_variance: Literal["small", "large"] = Field(
         "small", description="variance of a step back, for the bound, where it is not learned"
     )
+    clip: Literal["static", "dynamic"] | None = Field(
+        None,
+        description="keep predictions in the range of the data while sampling: static cuts off, "
+        "dynamic shrinks; null leaves them",
+    )
+    drop_condition: float = Field(
+        0.0, ge=0, lt=1, description="share of rows that training shows without their condition"
+    )
+    guidance: float = Field(
+        0.0, description="w of classifier-free guidance of samples: 0 none (elsewhere it is 1 + w)"
+    )
+    guidance_interval: tuple[float, float] | None = Field(
+        None, description="ratios sigma / alpha between which to guide; everywhere if null"
+    )
+    guidance_rescale: float = Field(
+        0.0, ge=0, le=1, description="how far the spread of guided predictions is brought back"
+    )
 
     def shape(self, data: DataSpec) -> None:
         """The denoiser must accept the data and their conditions."""

@@ -149,8 +149,10 @@ class _FlowFields(Spec):
         description="number of classes of the labels, which then condition the bijector, one-hot "
         "before the vector if there is one; null leaves labels aside",
     )
-    train_by: Literal["likelihood", "flow_matching"] = Field(
-        "likelihood", description="flow_matching needs a bijector with a velocity"
+    train_by: Literal["likelihood", "flow_matching", "denoising"] = Field(
+        "likelihood",
+        description="flow_matching needs a bijector with a velocity, denoising one that is a "
+        "diffusion",
     )
     sample_by: Literal["inversion", "components"] = Field(
         "inversion",

@@ -34,7 +34,7 @@ STARTS: dict[str, list[Any]] = {
     ],
     "encoder": [{"type": "pointcloud.pointnet", "latent_dim": 32}],
     "decoder": ["diffusion", "gaussian"],
-    "denoiser": ["pointcloud.pointwise"],
+    "denoiser": ["pointcloud.pointwise", "ddpm.mlp", "ddpm.unet"],
     "noise_schedule": [
         {"type": "ddpm.linear", "steps": 200, "beta_start": 1e-4, "beta_end": 0.05},
         "pointcloud.variance_schedule",

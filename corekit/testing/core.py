@@ -116,6 +116,11 @@ LATENT = Conformance(
 )
 ANCESTRAL = Conformance(options=({}, {"flexibility": 0.5, "steps": 7}, {"flexibility": 1.0}))
 DDIM = Conformance(options=({}, {"eta": 0.5, "steps": 7}, {"eta": 1.0}))
+DPM_SOLVER = Conformance(
+    options=({}, {"multistep": False, "steps": 7}, {"order": 1, "grid": "karras"})
+)
+UNIPC = Conformance(options=({}, {"b": "bh1", "steps": 7}, {"grid": "log_snr"}))
+KARRAS = Conformance(options=({}, {"grid": "even", "steps": 7}, {"rho": 3.0, "sigma_max": 80.0}))
 WEIGHTED_ELBO = Conformance(
     options=(
         {},
@@ -126,4 +131,16 @@ WEIGHTED_ELBO = Conformance(
     )
 )
 SHAPES2D = Conformance(options=({"size": 8, "held_out": 4, "side": 8}, {"size": 8, "labels": True}))
+LOW_RES = Conformance(
+    options=(
+        {"of": {"type": "shapes2d", "side": 8, "size": 8, "held_out": 4}},
+        {"of": {"type": "shapes32", "side": 9, "size": 8, "labels": True}, "factor": 3},
+    )
+)
+SHAPES32 = Conformance(
+    options=(
+        {"size": 8, "held_out": 4, "side": 8},
+        {"size": 8, "labels": True, "factors": True, "value_range": (0.0, 1.0)},
+    )
+)
 SHAPES3D = Conformance(options=({"points": 32, "size": 8, "held_out": 4},))

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from corekit.data_spec import Shape
-from corekit.diffusion.schedules import Rectified, cosine_betas
+from corekit.diffusion.schedules import (
+    Rectified,
+    cosine_betas,
+    linear_betas,
+    rescale_zero_terminal_snr,
+)
 from corekit.errors import CorekitError
 from corekit.interfaces.draws import Draws, Randomness
 from corekit.interfaces.noise_schedule import DiscreteSchedule, NoiseSchedule
@@ -53,6 +58,17 @@ def candidates() -> dict[str, NoiseSchedule]:
         "trigonometric": Trigonometric(),
         "rectified": Rectified(),
         "discrete": DiscreteSchedule(cosine_betas(4096)),
+    }
+
+
+@cache
+def tables() -> dict[str, NoiseSchedule]:
+    """Short tables, one of them with nothing left of the data at its end."""
+    linear = linear_betas(24)
+    return {
+        "linear": DiscreteSchedule(linear),
+        "cosine": DiscreteSchedule(cosine_betas(24)),
+        "zero terminal SNR": DiscreteSchedule(rescale_zero_terminal_snr(linear)),
     }
 
 
@@ -100,6 +116,24 @@ def flow_error(sampler: Sampler, schedule: NoiseSchedule, steps: int) -> float:
     x_T = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     exact = ORACLE.flow(x_T, level_at(schedule, 1.0), level_at(schedule, 0.0))
     return (sample(sampler, schedule, x_T, steps) - exact).square().mean().sqrt().item()
+
+
+def inner_error(sampler: Sampler, schedule: NoiseSchedule, steps: int) -> float:
+    """The same from time 7/8 to 1/8, away from both ends; all are times of the fine table."""
+    x_T = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    times = torch.linspace(0.875, 0.125, steps + 1, dtype=torch.float64)
+    seen: list[Tensor] = []
+    sampler(
+        ORACLE.predict,
+        schedule,
+        x_T,
+        times=torch.cat((times, torch.zeros(1, dtype=torch.float64))),
+        generator=Scripted(),
+        callback=lambda done, x, prediction: seen.append(x),
+    )
+    expect(len(seen) == steps + 1, "the callback must be called after each step.")
+    exact = ORACLE.flow(x_T, level_at(schedule, 0.875), level_at(schedule, 0.125))
+    return (seen[-2] - exact).square().mean().sqrt().item()
 
 
 def marginal_error(sampler: Sampler, schedule: NoiseSchedule, steps: int) -> float:

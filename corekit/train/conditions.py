@@ -1,9 +1,11 @@
 """What samples of a conditional model are conditioned on: held-out examples, or given labels."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
+from corekit.data.given_images import given_images
 from corekit.data.loading import fixed_batches
 from corekit.errors import UsageError
 from corekit.interfaces.dataset import Dataset
@@ -55,5 +57,28 @@ def of_labels(
         found = others(rows) if others is not None else None
         chosen = torch.tensor([labels[row % len(labels)] for row in rows], device=device)
         return (found or Condition())._replace(labels=chosen)
+
+    return of
+
+
+def of_images(model: GenerativeModel, path: Path, others: Conditions | None) -> Conditions:
+    """Images of a file or a folder in turn, beside the other conditions.
+
+    Raises:
+        UsageError: If the model is given no image.
+        DataError: If they cannot be read, or are of another shape.
+    """
+    shape = model.data.condition_shapes.get("image")
+    if shape is None:
+        known = ", ".join(model.data.condition_shapes) or "none"
+        raise UsageError(
+            f"--images: the data of the model must have an image as a condition (low_res), got the "
+            f"conditions {known}."
+        )
+    images = given_images(path, shape, model.data).to(next(model.parameters()).device)
+
+    def of(rows: range) -> Condition:
+        found = others(rows) if others is not None else None
+        return (found or Condition())._replace(image=images[[row % len(images) for row in rows]])
 
     return of

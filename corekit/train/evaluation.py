@@ -1,7 +1,5 @@
 """Everything that is measured of a trained model, with what is needed to read it."""
 
-import math
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -9,7 +7,6 @@ from torch import Tensor
 
 from corekit.build import build_dataset, component
 from corekit.data.loading import fixed_batches
-from corekit.errors import DataError, NoDensity
 from corekit.interfaces.dataset import Dataset, Figure, Metric
 from corekit.interfaces.draws import RowDraws, seed_of
 from corekit.interfaces.likelihood import Likelihood
@@ -18,11 +15,10 @@ from corekit.spec import RunSpec, spec_class
 from corekit.train.conditions import of_examples
 from corekit.train.heldout import heldout_loss, nonempty
 from corekit.train.invertibility import invertibility_of
+from corekit.train.likelihood import figure_row, likelihood_figure
 from corekit.train.processes import ALONE, Share
 from corekit.train.reconstruction import reconstruct
 from corekit.train.sampling import ROWS, generate
-
-_LESS = {Likelihood.WEIGHT: "bound", Likelihood.UNBIASED: "unbiased", Likelihood.BOUND: "bound"}
 
 
 @torch.no_grad()
@@ -63,7 +59,7 @@ def evaluate(
     if model.kind is Likelihood.NONE:
         notes.append(f"No log-likelihood: {type(model).__name__} has none in nats.")
     else:
-        figures += [_likelihood(model, dataset, name, seed, share) for name in splits]
+        figures += [likelihood_figure(model, dataset, name, seed, share) for name in splits]
     held_out = torch.cat([_all(dataset, name, seed) for name in splits])
     for part in _chosen(spec, metrics):
         metric: Metric = component("metric", part)
@@ -72,7 +68,7 @@ def evaluate(
         )
         measured = metric(made, reference, _all(dataset, "train", seed))
         unit = "bits per dimension" if metric.needs == "bits_per_dim" else ""
-        figures += [_row(f"{part.type}/{k}", figure, unit) for k, figure in measured.items()]
+        figures += [figure_row(f"{part.type}/{k}", figure, unit) for k, figure in measured.items()]
     return {
         "rows": len(held_out),
         "seed": seed,
@@ -91,7 +87,8 @@ def _losses(
     with model.frozen():
         found = heldout_loss(model, dataset, spec.train, device, split, share)
     return [
-        _row(f"{split}/{k}", Figure(v), found.units.get(k, "")) for k, v in found.values.items()
+        figure_row(f"{split}/{k}", Figure(v), found.units.get(k, ""))
+        for k, v in found.values.items()
     ]
 
 
@@ -133,46 +130,6 @@ def _all(dataset: Dataset, split: str, seed: int) -> Tensor:
     )
 
 
-def _likelihood(
-    model: GenerativeModel, dataset: Dataset, split: str, seed: int, share: Share
-) -> dict[str, Any]:
-    """Mean log p(x) in nats, with a 95 % interval over the examples.
-
-    Where the data know their own density, its mean is the reference: no model's is higher.
-    """
-    device = next(model.parameters()).device
-    examples = nonempty(dataset, split)
-
-    def log_prob(start: int) -> tuple[Tensor, Tensor | None]:
-        rows = range(start, min(start + ROWS, len(examples)))
-        batch = next(fixed_batches(examples, seed_of(seed, "heldout"), ROWS, rows))
-        moved = batch.to(device)
-        draws = RowDraws(seed, batch.rows)
-        known = None
-        with suppress(NoDensity):
-            known = _log_density(dataset, batch.x)
-        found = model.log_prob(moved.x, moved.condition, generator=draws)
-        return found.value.double().cpu(), known
-
-    with model.frozen():
-        pairs = share.map(log_prob, range(0, len(examples), ROWS))
-    values = [value for value, _ in pairs]
-    truth = [known for _, known in pairs if known is not None]
-    nats = torch.cat(values)
-    if not bool(nats.isfinite().all()):
-        raise DataError(
-            f"evaluate: log p(x) must be finite on '{split}', got {nats.min()} "
-            "for the worst example."
-        )
-    half = 1.96 * nats.std().item() / math.sqrt(len(nats)) if len(nats) > 1 else math.inf
-    # The mean of one-draw weights is an ELBO: a bound.
-    kind = _LESS.get(model.kind, model.kind.value)
-    protocol = {"kind": kind, "interval95": round(half, 4), "examples": len(nats)}
-    references = {"data": torch.cat(truth).mean().item()} if truth else {}
-    figure = Figure(nats.mean().item(), None, references, protocol, better="higher")
-    return _row(f"{split}/log_prob", figure, "nats")
-
-
 def _bits(model: GenerativeModel, dataset: Dataset, split: str, seed: int, share: Share) -> Tensor:
     """Bits per dimension of each example, with noise that belongs to it: float64 ``(R,)``."""
     device = next(model.parameters()).device
@@ -186,16 +143,3 @@ def _bits(model: GenerativeModel, dataset: Dataset, split: str, seed: int, share
 
     with model.frozen():
         return torch.cat(share.map(bits, range(0, len(examples), ROWS)))
-
-
-def _log_density(dataset: Dataset, x: Tensor) -> Tensor:
-    """The log-density of the data themselves, which only data drawn by a formula know."""
-    log_prob = getattr(dataset, "log_prob", None)
-    if log_prob is None:
-        raise NoDensity(f"{type(dataset).__name__}: its density is not known.")
-    value: Tensor = log_prob(x).value
-    return value
-
-
-def _row(name: str, figure: Figure, unit: str) -> dict[str, Any]:
-    return {"name": name, "unit": unit, **figure._asdict()}

@@ -12,7 +12,7 @@ from torch import Tensor
 from corekit.interfaces.draws import RowDraws
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import GenerativeModel
-from corekit.report.save import save_picture, save_rows, with_ending
+from corekit.report.save import save_npz, save_picture, save_rows, with_ending
 from corekit.train.conditions import Conditions
 from corekit.train.processes import ALONE, Share
 
@@ -57,10 +57,13 @@ def sample_and_save(
     *,
     captions: Sequence[str] | None = None,
     conditions: Conditions | None = None,
+    npz: bool = False,
     share: Share = ALONE,
     **options: Any,
 ) -> Path:
     """Draw samples and write ``path.png``, ``path.npy`` and ``path.json`` (seed, options).
+
+    With ``npz`` also ``path.npz`` as evaluation suites for images read it.
 
     Of several processes, each draws some and the main one writes. Beside points in the plane stands
     the density of a model that has one, exactly.
@@ -73,6 +76,9 @@ def sample_and_save(
         return with_ending(path, ".npy")
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(with_ending(path, ".npy"), samples.numpy())
+    if npz:
+        labels = None if conditions is None else getattr(conditions(range(n)), "labels", None)
+        save_npz(samples, labels, with_ending(path, ".npz"), model.data)
     facts = {"seed": seed, "num": n, **{k: repr(v) for k, v in options.items()}}
     with_ending(path, ".json").write_text(json.dumps(facts, indent=1) + "\n")
     density = _log_density(model, options)

@@ -33,6 +33,7 @@ class Stepping:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._generator = torch.Generator(trainer.device)
+        self._common = torch.Generator(trainer.device)
         self._default_generator = default_generator(trainer.device)
         self._scheduled = trainer.model.scheduled()
         self._observers = Observers(trainer.model, trainer.processes)
@@ -42,7 +43,8 @@ class Stepping:
     def draws(self) -> Draws:
         """The noise of this step, whose generator was seeded: each process has its own."""
         processes = self._trainer.processes
-        return Draws(self._generator, rank=processes.rank, world=processes.world)
+        rank, world = processes.rank, processes.world
+        return Draws(self._generator, rank=rank, world=world, common=self._common)
 
     def take(self, batch: Any) -> dict[str, Tensor]:
         """One step of every phase that is due; returns scalars that are still on the device."""
@@ -78,6 +80,7 @@ class Stepping:
         rank = trainer.processes.rank
         self._default_generator.manual_seed(phase.seed(*at, "dropout", rank))
         self._generator.manual_seed(phase.seed(*at, "noise", rank))
+        self._common.manual_seed(phase.seed(*at, "shared noise", 0))
         draws = trainer.draws()
         values: dict[str, Tensor] = {}
         trainer.guard.begin()

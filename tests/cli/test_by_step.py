@@ -88,7 +88,21 @@ def test_a_row_has_its_own_noise_and_condition(run):
     np.testing.assert_allclose(found.eps_error.mean(0), more["eps_error"], rtol=1e-4)
 
 
+def test_the_ode_gives_a_likelihood_with_the_error_of_its_solver(run, capsys):
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--ode", "3", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    figure = next(f for f in told["figures"] if f["name"] == "test/ode_log_prob")
+    about = figure["protocol"]
+    assert (figure["unit"], about["kind"]) == ("nats", "bound")  # pixels are dequantised
+    assert (about["solver"], about["steps"], about["trace"]) == ("rk4", 3, "hutchinson")
+    assert 0 < about["solver_error"] < float("inf")
+    assert about["examples"] == told["rows"]
+
+
 def test_mistakes_are_explained(run, capsys):
     capsys.readouterr()
     assert main(["evaluate", str(run), "--by-step", "-1"]) == 2
     assert "--by-step: must be a number of examples, got -1" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--ode", "0"]) == 2
+    assert "--ode: must be at least 1 step, got 0" in capsys.readouterr().err

@@ -13,11 +13,24 @@ from corekit.diffusion.schedules import cosine_betas
 from corekit.errors import NoDensity, UsageError
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.loss import DenoisingLoss
-from corekit.interfaces.noise_schedule import DiscreteSchedule
+from corekit.interfaces.noise_schedule import DiscreteSchedule, NoiseSchedule
+from corekit.interfaces.records import NoiseLevel
 from corekit.testing.oracle import GaussianOracle, OracleDenoiser, Trigonometric
 
 MEAN, STD = torch.tensor([0.7, -0.4], dtype=torch.float64), 0.6
 ORACLE = GaussianOracle(MEAN, torch.full((2,), STD**2, dtype=torch.float64))
+
+
+class Exploding(NoiseSchedule):
+    """alpha = 1, sigma from 0.01 to 50."""
+
+    def at(self, time):
+        sigma = 0.01 * 5000**time
+        one, slope = torch.ones_like(time), sigma * math.log(5000)
+        return NoiseLevel(time, one, sigma, 0 * one, slope, -2 * sigma.log())
+
+    def time_of(self, log_snr):
+        return ((-log_snr / 2).exp() / 0.01).log() / math.log(5000)
 
 
 class Error(DenoisingLoss):
@@ -84,6 +97,19 @@ def test_log_prob_is_a_bound_in_nats(variance):
     truth = torch.distributions.Normal(MEAN, STD).log_prob(x[0]).sum()
     assert truth - 3 < wanted < truth
     assert error < 0.2
+
+
+def test_a_schedule_that_starts_with_a_little_noise_has_a_bound():
+    made = model(Exploding(), predicts="v")
+    assert made.kind is Likelihood.BOUND
+    x = torch.tensor([[0.2, 0.9]], dtype=torch.float64).expand(20_000, 2)
+    found = made.log_prob(x, generator=seed(0)).value
+    error = 4 * found.std() / math.sqrt(len(x))
+    truth = torch.distributions.Normal(MEAN, STD).log_prob(x[0]).sum()
+    assert truth - 0.1 - error < found.mean() < truth + error
+    assert error < 0.2
+    with pytest.raises(NoDensity, match="no bound of steps"):
+        made.density.bound(x[:1])
 
 
 def test_bits_per_dim_of_levels_are_those_of_the_bound():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from corekit.diffusion.dpm_solver import DpmSolver
+from corekit.diffusion.karras import Heun
 from corekit.diffusion.process import q_posterior_mean_variance
 from corekit.diffusion.samplers import Ancestral, Ddim
 from corekit.diffusion.schedules import (
@@ -220,6 +222,24 @@ def test_zero_terminal_snr_ignores_what_x_T_holds_of_the_mean(sampler):
     )
     torch.testing.assert_close(seen[0], MEAN.expand(3, 2))
     assert torch.isfinite(x).all()
+
+
+@pytest.mark.parametrize("sampler", [Ancestral(), Ddim(), DpmSolver(grid="even"), Heun()])
+def test_a_level_knows_the_step_that_is_taken_from_it(sampler):
+    """Not that to its neighbour: x_prev and ranges of variances are of the step."""
+    schedule, seen = DiscreteSchedule(cosine_betas(60)), {}
+    respaced = schedule.respace(range(4, 60, 5))
+
+    def predict(x, level):
+        seen[level.step[0].item()] = level.reverse
+        return ORACLE.predict(x, level)
+
+    sampler(predict, schedule, normal(3, 2), times=schedule.times(12))
+    wanted = respaced.level(torch.arange(12)).reverse
+    for t in range(12):
+        got = [column[0] for column in seen[5 * t + 4]]
+        for value, column in zip(got, wanted, strict=True):
+            torch.testing.assert_close(value, column[t].double(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

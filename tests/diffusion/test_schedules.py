@@ -37,7 +37,7 @@ def test_default_linear_betas_scale_with_the_steps():
     [
         ((100, 1e-4), "given together or not at all, got beta_start=0.0001, beta_end=None"),
         ((100, None, 0.02), "given together or not at all, got beta_start=None"),
-        ((19,), "at least 20 steps, got 19"),
+        ((20,), "at least 21 steps, got 20"),
     ],
 )
 def test_linear_betas_refuse(arguments, match):
@@ -179,7 +179,7 @@ def test_a_schedule_survives_pickling():
 
 
 def test_uniform_draws_every_step_of_a_discrete_schedule():
-    schedule = DiscreteSchedule(linear_betas(20))
+    schedule = DiscreteSchedule(cosine_betas(20))
     draws = Draws(torch.Generator().manual_seed(0))
     level, weight = Uniform().sample(4000, schedule, draws, torch.device("cpu"))
     counts = torch.bincount(level.step, minlength=20)

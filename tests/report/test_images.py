@@ -7,7 +7,7 @@ from PIL import Image
 
 from corekit.data_spec import DataSpec, Support, pixel_spec
 from corekit.errors import UsageError
-from corekit.report.images import black_and_white, image_grid, to_pixels
+from corekit.report.images import image_grid, to_pixels
 from corekit.report.save import save_pairs, save_picture, worth_drawing
 
 LEVELS = torch.arange(256).reshape(1, 1, 16, 16)
@@ -29,7 +29,7 @@ def test_every_level_is_drawn_as_itself(value_range):
     spec = pixel_spec((1, 16, 16), value_range)
     values = spec.lowest + LEVELS.float() * spec.bin_width
     assert np.array_equal(to_pixels(values, spec)[0], LEVELS[0, 0])
-    assert black_and_white(spec) == pytest.approx(value_range)
+    assert spec.black_and_white == pytest.approx(value_range)
 
 
 def test_what_is_beyond_the_range_is_cut_and_nan_is_black():

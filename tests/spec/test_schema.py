@@ -170,7 +170,7 @@ def test_slots_nest_without_end(core):
         ),
         ("features: null", "features: two", "$.model.base.features", "'two' is not of type 'int"),
         ("version: 1", "version: 2", "$.version", "1 was expected"),
-        ("metrics: []", "metrics: [fid]", "$.metrics[0]", "'fid' is not one of ['"),
+        ("metrics: []", "metrics: [fidd]", "$.metrics[0]", "'fidd' is not one of ['"),
         ("data: {type: toy2d, density: rings}", "", "$", "'data' is a required property"),
     ],
 )

@@ -118,7 +118,11 @@ def test_a_file_that_is_not_there_yet_is_left_to_the_reader(write):
         (("flow", "toy3d"), RegistryLookup, r"No dataset named 'toy3d'\. Did you mean"),
         (("flow", None, ["train.stepz=3"]), SpecError, r"train: unknown key|train\.stepz: unknown"),
         (("flow", None, ["train"]), UsageError, "must be path=value"),
-        (("diffusion", "toy2d"), SpecError, r"pointwise: the event must be .* got \(2,\)"),
+        (
+            ("diffusion", "toy2d", ["model.denoiser=pointcloud.pointwise"]),
+            SpecError,
+            r"pointwise: the event must be .* got \(2,\)",
+        ),
     ],
 )
 def test_what_cannot_be_is_explained(arguments, error, words):

@@ -30,6 +30,12 @@ MODELS = {
         "loss": {"type": "weighted_elbo", "kl_weight": 1e-2, "warmup_steps": 6},
     },
     "gan": {"type": "toy.gan"},
+    "second_moment": {
+        **DIFFUSION,
+        "schedule": {**SCHEDULE, "respacing": "4"},
+        "timesteps": {"type": "ddpm.loss_second_moment", "history": 3},
+    },
+    "antithetic": {**DIFFUSION, "timesteps": {"type": "ddpm.antithetic"}},
 }
 MADE = {"type": "realnvp.made", "hidden": [8]}
 IMAGE = {"type": "realnvp.image", "filters": 4, "blocks": 1, "scales": 2, "actnorm": "between"}

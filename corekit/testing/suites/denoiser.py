@@ -224,11 +224,18 @@ def prepared_computes_the_same(case: Case) -> str:
 
 @SUITE.check()
 def an_earlier_estimate_may_be_given(case: Case) -> None:
-    """``previous``, an estimate of x_0 like x_t, is used or ignored, but taken."""
+    """``previous``, an estimate of x_0 like x_t, is used or ignored, as ``self_condition`` says."""
     part, inputs = case.ready(), EXERCISE.inputs(case, torch.float64)
     x_t, level = inputs["x_t"], level_of(inputs["t"], torch.float64)
-    output = part(x_t, level, condition_of(part, inputs), previous=x_t.flip(0))
+    condition = condition_of(part, inputs)
+    output = part(x_t, level, condition, previous=x_t.flip(0))
     _expect_shape(part, output, part.event_shape)
+    changed = not torch.equal(output, part(x_t, level, condition))
+    expect(
+        changed == part.self_condition,
+        "an earlier estimate must change the output if, and only if, self_condition is True, got "
+        f"{'another' if changed else 'the same'} output and self_condition {part.self_condition}.",
+    )
 
 
 @SUITE.check(has_free_axes)

@@ -17,7 +17,7 @@ from corekit.interfaces.records import NoiseLevel, Prediction
 from corekit.testing.case import Case
 from corekit.testing.check import Suite, expect, expect_close, expect_equal
 from corekit.testing.refusal import expect_refused
-from corekit.testing.sampling import MEAN, ORACLE, Scripted, normal, sample, taken
+from corekit.testing.sampling import MEAN, ORACLE, Scripted, normal, sample, tables, taken
 
 LOOP = Suite()
 
@@ -123,6 +123,42 @@ def samples_are_shaped_like_x_T(case: Case) -> None:
                     x = sample(part, schedule, x_T, 3, predict=predict)
                     want, got = ((v.shape, v.dtype, v.device.type) for v in (x_T, x))
                     expect(want == got, f"samples must be {want} like x_T, got {got}.")
+
+
+@LOOP.check()
+def its_grid_runs_from_noise_to_data(case: Case) -> None:
+    """times(schedule, n) are n + 1 times that fall from 1 to 0, and samples on them are finite.
+
+    For any n, on tables too, where all are times of levels: linear, cosine, zero terminal SNR.
+    """
+    part = case.fresh()
+    tried = taken(part)
+    if tried.pop("discrete", None) is not None:
+        tried.update(tables())
+    for name, schedule in tried.items():
+        most = schedule.default_steps if isinstance(schedule, DiscreteSchedule) else 30
+        own = part.times(schedule)
+        expect(
+            len(own) == (part.steps or len(own) - 1) + 1,
+            f"times(schedule) must be {part.steps} + 1 as its steps say, got {len(own)}.",
+        )
+        for n in (1, 2, 3, most // 2, most - 1, most):
+            times = part.times(schedule, n)
+            fine = times.shape == (n + 1,) and times.dtype is torch.float64
+            expect(
+                fine and times[0] == 1 and times[-1] == 0 and bool((times.diff() < 0).all()),
+                f"times({name}, {n}) must be {n + 1} float64 numbers that fall from 1 to 0, got "
+                f"{times.dtype} {times.tolist()[:3]} ... of shape {tuple(times.shape)}.",
+            )
+            if isinstance(schedule, DiscreteSchedule):
+                whole = times * schedule.steps
+                expect_close(f"T * times({n})", whole, whole.round(), 1e-9, of="whole numbers")
+            x = part(ORACLE.predict, schedule, normal(2, 2), times=times, generator=Scripted())
+            expect(
+                bool(x.isfinite().all()),
+                f"samples in {n} step(s) must be finite, got {x.tolist()} ({name}). Is it the step "
+                "from pure noise (alpha = 0), or that to data (sigma = 0)?",
+            )
 
 
 @LOOP.check()

@@ -40,6 +40,11 @@ def learns(case: Case) -> bool:
     return type(case.part).observe is not TimestepSampler.observe
 
 
+def unbiased(case: Case) -> bool:
+    """Whether its weights keep the expected loss."""
+    return type(case.part).unbiased
+
+
 @SUITE.check()
 def each_row_has_a_level_and_a_weight(case: Case) -> None:
     """n levels of ``(n,)`` tensors, float32 or wider, and None or n weights that are positive."""
@@ -96,14 +101,14 @@ def times_stay_in_range_at_the_edge_of_the_draws(case: Case) -> None:
             expect(fine, f"weights must be positive and finite there, got {weight}.")
 
 
-@SUITE.check()
+@SUITE.check(unbiased)
 def weighted_means_are_those_of_uniform_levels(case: Case) -> str:
     """E[weight * f(time)] is the mean of f over all levels, whatever f is."""
     part = case.fresh()
     return expect_unbiased(part, "")
 
 
-@SUITE.check(learns)
+@SUITE.check(lambda case: learns(case) and unbiased(case))
 def what_it_observes_leaves_it_unbiased(case: Case) -> str:
     """The same after it has seen losses that differ widely between levels."""
     part = case.fresh()
@@ -111,13 +116,13 @@ def what_it_observes_leaves_it_unbiased(case: Case) -> str:
     return expect_unbiased(part, " after losses were observed")
 
 
-@SUITE.check()
+@SUITE.check(unbiased)
 def all_ranks_together_are_unbiased(case: Case) -> str:
     """The same over the rows of three processes, each with random numbers of its own."""
     return expect_unbiased(case.fresh(), " over the rows of all ranks", world=3)
 
 
-@SUITE.check()
+@SUITE.check(unbiased)
 def every_level_can_be_drawn(case: Case) -> str:
     """Every level of a table comes up, among as many draws as a short training makes."""
     part, detail = case.fresh(), "no table"

@@ -32,6 +32,26 @@ def test_cosine(check):
     check()
 
 
+@parametrize_checks("timestep_sampler", "ddpm.uniform")
+def test_uniform(check):
+    check()
+
+
+@parametrize_checks("timestep_sampler", "ddpm.loss_second_moment")
+def test_loss_second_moment(check):
+    check()
+
+
+@parametrize_checks("timestep_sampler", "ddpm.antithetic")
+def test_antithetic(check):
+    check()
+
+
+@parametrize_checks("timestep_sampler", "ddpm.log_normal")
+def test_log_normal(check):
+    check()
+
+
 @parametrize_checks("denoising_loss", "ddpm.mse")
 def test_mse(check):
     check()
@@ -69,4 +89,9 @@ def test_kl(check):
 
 @parametrize_checks("denoising_loss", "ddpm.rescaled_kl")
 def test_rescaled_kl(check):
+    check()
+
+
+@parametrize_checks("bijector", "ddpm.probability_flow")
+def test_probability_flow(check):
     check()

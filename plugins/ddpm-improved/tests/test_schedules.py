@@ -45,7 +45,7 @@ def test_respacing_makes_a_plain_discrete_schedule():
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"steps": 10}, "at least 20 steps, got 10"),
+        ({"steps": 20}, "at least 21 steps, got 20"),
         ({"beta_start": 1e-4}, "beta_end is missing"),
         ({"beta_end": 0.02}, "beta_start is missing"),
     ],
@@ -53,8 +53,10 @@ def test_respacing_makes_a_plain_discrete_schedule():
 def test_spec_and_constructor_refuse_the_same(given, match):
     with pytest.raises(ValidationError, match=match):
         LinearSpec(**given)
-    with pytest.raises(UsageError, match=r"at least 20 steps|given together or not at all"):
+    with pytest.raises(UsageError, match=r"at least 21 steps|given together or not at all"):
         Linear(**given)
+    LinearSpec(steps=21)
+    Linear(steps=21)
     LinearSpec(steps=10, beta_start=1e-4, beta_end=0.02)
     Linear(steps=10, beta_start=1e-4, beta_end=0.02)
 
@@ -77,4 +79,4 @@ def test_declaration_names_what_exists():
             assert hasattr(importlib.import_module(module), attribute)
         spec_module, _, spec_name = component.spec.partition(":")
         spec = getattr(importlib.import_module(spec_module), spec_name)
-        assert spec().type == component.name
+        assert spec.model_fields["type"].default == component.name

@@ -135,6 +135,22 @@ class ChokesOnAnEstimate(Right):
         return super()._forward(x_t, level, condition, None)
 
 
+class ClaimsToSeeItsEstimate(Right):
+    self_condition = True
+
+
+class UsesAnEstimateInSilence(Right):
+    def _forward(self, x_t, level, condition, previous):
+        x_t = x_t if previous is None else x_t + previous
+        return super()._forward(x_t, level, condition, None)
+
+
+class SelfConditioned(UsesAnEstimateInSilence):
+    """Right as well: it says that it sees its estimate."""
+
+    self_condition = True
+
+
 class PositionsOfEveryPoint(Right):
     """A weight per point, though the number of points is said to be free."""
 
@@ -162,7 +178,7 @@ class ReadsANumber(Right):
         return features if len(features) == 0 or level.sigma.min().item() > 0 else features * 0
 
 
-RIGHT = [Right, DemandsACondition, LearnsVariances]
+RIGHT = [Right, DemandsACondition, LearnsVariances, SelfConditioned]
 _bug = partial(Tooth, "denoiser")
 TEETH = [
     _bug(
@@ -208,6 +224,16 @@ TEETH = [
     _bug(
         "an earlier estimate does not fit in",
         ChokesOnAnEstimate,
+        "an_earlier_estimate_may_be_given",
+    ),
+    _bug(
+        "it says that it sees its earlier estimate, and does not",
+        ClaimsToSeeItsEstimate,
+        "an_earlier_estimate_may_be_given",
+    ),
+    _bug(
+        "it sees an earlier estimate, and does not say so",
+        UsesAnEstimateInSilence,
         "an_earlier_estimate_may_be_given",
     ),
     _bug(

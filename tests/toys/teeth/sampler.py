@@ -16,6 +16,9 @@ class Right:
 
     order, steps, noise_share = 1, None, 0.0
 
+    def times(self, schedule, steps=None):
+        return schedule.times(steps or self.steps or schedule.default_steps)
+
     @torch.no_grad()
     def __call__(self, predict, schedule, x_T, *, times, generator=None, callback=None):
         times = self.checked(times)
@@ -91,6 +94,14 @@ class WithoutClaims(Right):
 
 class ClaimsTooMuch(Right):
     order = 2
+
+
+class SkipsPureNoise(Heun):
+    """Where log-SNR is infinite, the step is left out."""
+
+    def step(self, predict, x, t, s, draws):
+        x_s, prediction = super().step(predict, x, t, s, draws)
+        return (x if bool((t.alpha < 1e-8).all()) else x_s), prediction
 
 
 class AsksAtTheNextLevel(Right):
@@ -226,6 +237,39 @@ class WaitsForTheDevice(Right):
         return (x if x.abs().max().item() < 1e6 else x * 0), prediction
 
 
+class OffTheTable(Right):
+    """A grid of angles between the levels."""
+
+    def times(self, schedule, steps=None):
+        even = schedule.times(steps or schedule.default_steps)
+        return even.where(even == even.round(), even**1.01)
+
+
+class TwoTimesOfOneLevel(Right):
+    """Rounded to the nearest level, which may be taken already."""
+
+    def times(self, schedule, steps=None):
+        times = super().times(schedule, steps) ** 2
+        if isinstance(schedule, DiscreteSchedule):
+            return (times * schedule.steps).round() / schedule.steps
+        return times
+
+
+class StartsBelowTheNoise(Right):
+    def times(self, schedule, steps=None):
+        return super().times(schedule, (steps or schedule.default_steps) + 1)[1:]
+
+
+class LogSnrFromNoise(Right):
+    """The weights of DPM-Solver from a difference of log-SNRs, infinite in a step from noise."""
+
+    def step(self, predict, x, t, s, draws):
+        prediction = predict(x, t)
+        decay = 1 - torch.exp((t.log_snr - s.log_snr).clamp(max=0) / 2)
+        last = (t.log_snr * 0) + (s.sigma / t.sigma)
+        return per_row(last, x) * x + per_row(s.alpha * decay, x) * prediction.x_0, prediction
+
+
 class TakesAnyTimes(Right):
     def checked(self, times):
         return times.detach().double()
@@ -237,6 +281,9 @@ TEETH = [
     _bug("it does not say how much noise it draws", WithoutClaims, "it_says_what_it_claims"),
     _bug("order 1 claims to be 2", ClaimsTooMuch, "the_error_falls_as_claimed"),
     _bug("Heun's method uses the first slope twice", EulerForHeun, "the_error_falls_as_claimed"),
+    _bug(
+        "the step from pure noise is left out", SkipsPureNoise, "the_end_point_converges_as_claimed"
+    ),
     _bug(
         "the network is asked at the next level: off by one",
         AsksAtTheNextLevel,
@@ -285,5 +332,9 @@ TEETH = [
     ),
     _bug("samples come back in float32", WorksInSinglePrecision, "samples_are_shaped_like_x_T"),
     _bug("each step waits for the device", WaitsForTheDevice, "samples_are_shaped_like_x_T"),
+    _bug("the grid leaves the table", OffTheTable, "its_grid_runs_from_noise_to_data"),
+    _bug("a level is taken twice", TwoTimesOfOneLevel, "its_grid_runs_from_noise_to_data"),
+    _bug("the noisiest level is left out", StartsBelowTheNoise, "its_grid_runs_from_noise_to_data"),
+    _bug("pure noise gives NaN", LogSnrFromNoise, "its_grid_runs_from_noise_to_data"),
     _bug("any times are taken", TakesAnyTimes, "wrong_times_are_refused"),
 ]

@@ -1,6 +1,7 @@
 """DDPM and improved DDPM. Imports neither torch nor pydantic: `corekit plugins` stays fast."""
 
 from corekit.registry import Component, hookimpl
+from corekit_ddpm_improved.later import LATER
 
 API = "1.0"
 
@@ -70,6 +71,50 @@ def corekit_components() -> list[Component]:
             "the variational bound: such a term times the steps",
         ),
         Component(
+            "timestep_sampler",
+            "ddpm.uniform",
+            spec="corekit_ddpm_improved.timestep_specs:UniformSpec",
+            target="corekit.diffusion.timesteps:Uniform",
+            summary="every level equally often: `uniform`",
+        ),
+        Component(
+            "timestep_sampler",
+            "ddpm.loss_second_moment",
+            spec="corekit_ddpm_improved.timestep_specs:LossSecondMomentSpec",
+            target="corekit_ddpm_improved.timesteps:LossSecondMoment",
+            summary="steps of large losses more often, with weights that make up for it",
+            conformance="corekit_ddpm_improved.conformance:LOSS_SECOND_MOMENT",
+        ),
+        Component(
+            "timestep_sampler",
+            "ddpm.antithetic",
+            spec="corekit_ddpm_improved.timestep_specs:AntitheticSpec",
+            target="corekit_ddpm_improved.timesteps:Antithetic",
+            summary="the levels of a batch in equal distances, over all processes",
+        ),
+        Component(
+            "timestep_sampler",
+            "ddpm.log_normal",
+            spec="corekit_ddpm_improved.timestep_specs:LogNormalSpec",
+            target="corekit_ddpm_improved.timesteps:LogNormal",
+            summary="a normal log(sigma / alpha), as EDM and logit-normal flows train",
+            conformance="corekit_ddpm_improved.conformance:LOG_NORMAL",
+        ),
+        Component(
+            "importer",
+            "ddpm.improved_diffusion",
+            spec="corekit_ddpm_improved.importer_specs:ImprovedDiffusionSpec",
+            target="corekit_ddpm_improved.importer:ImprovedDiffusionImporter",
+            summary="checkpoints of improved-diffusion",
+        ),
+        Component(
+            "importer",
+            "ddpm.guided_diffusion",
+            spec="corekit_ddpm_improved.importer_specs:GuidedDiffusionSpec",
+            target="corekit_ddpm_improved.importer:GuidedDiffusionImporter",
+            summary="checkpoints of guided-diffusion (ADM)",
+        ),
+        Component(
             "denoiser",
             "ddpm.unet",
             spec="corekit_ddpm_improved.unet_specs:UNetSpec",
@@ -77,4 +122,13 @@ def corekit_components() -> list[Component]:
             summary="residual blocks and attention on ever coarser grids, and back",
             conformance="corekit_ddpm_improved.conformance:UNET",
         ),
+        Component(
+            "bijector",
+            "ddpm.probability_flow",
+            spec="corekit_ddpm_improved.flow_specs:ProbabilityFlowSpec",
+            target="corekit_ddpm_improved.probability_flow:ProbabilityFlow",
+            summary="the ODE of a diffusion model: a flow from data to noise",
+            conformance="corekit_ddpm_improved.conformance:PROBABILITY_FLOW",
+        ),
+        *LATER,
     ]

@@ -24,14 +24,21 @@ class Embedding(nn.Module):
         channels: Width of the sinusoids; e is four times as wide.
         condition_shapes: vector ``(V, ...)`` and labels ``()``, where they are given.
         classes: Number of classes, with labels.
+        who: The network, where it speaks of itself.
 
     Shape: time ``(B,)``, about 0 to 1000; e ``(B, 4 * channels)``.
     """
 
     def __init__(
-        self, channels: int, condition_shapes: Mapping[str, Shape], classes: int | None
+        self,
+        channels: int,
+        condition_shapes: Mapping[str, Shape],
+        classes: int | None,
+        *,
+        who: str = "UNet",
     ) -> None:
         super().__init__()
+        self.who = who
         self.channels, self.width = channels, 4 * channels
         self.hidden = nn.Linear(channels, self.width)
         self.out = nn.Linear(self.width, self.width)
@@ -41,7 +48,9 @@ class Embedding(nn.Module):
 
     def forward(self, time: Tensor, condition: Condition | None = None) -> Tensor:
         """e."""
-        e: Tensor = self.out(silu(self.hidden(sinusoids(time, self.channels))))
+        # The sinusoids of a time in half precision would be those of another time.
+        wave = sinusoids(time, self.channels).to(self.hidden.weight.dtype)
+        e: Tensor = self.out(silu(self.hidden(wave)))
         if self.label is not None and condition is not None and condition.labels is not None:
             e = e + self._of_class(condition.labels)
         if self.vector is not None:
@@ -54,7 +63,7 @@ class Embedding(nn.Module):
         looked_at = labels.device.type == "cpu" and not torch.compiler.is_compiling()
         if looked_at and bool((labels >= table.num_embeddings).any()):
             raise UsageError(
-                f"UNet: labels must be below classes = {table.num_embeddings}, got "
+                f"{self.who}: labels must be below classes = {table.num_embeddings}, got "
                 f"{int(labels.max())}."
             )
         found = table(labels.clamp(min=0))

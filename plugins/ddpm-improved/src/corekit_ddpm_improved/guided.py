@@ -1,10 +1,10 @@
 """Weights of improved-diffusion and guided-diffusion: their names, and what they tell."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from corekit.errors import UsageError
 from corekit_ddpm_improved.blocks import Resampling, ResBlock, SelfAttention
@@ -22,7 +22,11 @@ _ATTENTION = {"norm": "norm", "qkv": "qkv", "proj_out": "out"}
 
 
 def weights_of(
-    net: UNet, theirs: Mapping[str, Tensor], *, legacy: bool = True
+    net: nn.Module,
+    theirs: Mapping[str, Tensor],
+    *,
+    legacy: bool = True,
+    pairs: Iterable[tuple[str, str]] | None = None,
 ) -> dict[str, Tensor]:
     """The state dict of a U-Net, of one of theirs.
 
@@ -31,12 +35,13 @@ def weights_of(
         theirs: Their state dict.
         legacy: Whether their queries, keys and values lie head by head, as in improved-diffusion
             and in guided-diffusion without ``use_new_attention_order``.
+        pairs: Names of layers, ours and theirs, where the network is no `UNet`.
 
     Raises:
         UsageError: If a name is missing, superfluous, or of another shape.
     """
     found, wanted, used = {}, net.state_dict(), set()
-    for ours, name in names(net):
+    for ours, name in names(net) if pairs is None else pairs:  # type: ignore[arg-type]
         for what in ("weight", "bias"):
             key, own = f"{name}.{what}", f"{ours}.{what}"
             if own not in wanted:
@@ -143,16 +148,17 @@ def names(net: UNet) -> Iterator[tuple[str, str]]:
         yield "embedding.label", "label_emb"
     yield "stem", "input_blocks.0.0"
     for i in range(len(net.down)):
-        yield from _stage(net, f"down.{i}", f"input_blocks.{i + 1}", at=0)
-    yield from _stage(net, "middle.0", "middle_block", at=0)
-    yield from _stage(net, "middle.1", "middle_block", at=2)
+        yield from stage_names(net, f"down.{i}", f"input_blocks.{i + 1}", at=0)
+    yield from stage_names(net, "middle.0", "middle_block", at=0)
+    yield from stage_names(net, "middle.1", "middle_block", at=2)
     for i in range(len(net.up)):
-        yield from _stage(net, f"up.{i}", f"output_blocks.{i}", at=0)
+        yield from stage_names(net, f"up.{i}", f"output_blocks.{i}", at=0)
     yield "norm", "out.0"
     yield "head", "out.2"
 
 
-def _stage(net: UNet, ours: str, theirs: str, *, at: int) -> Iterator[tuple[str, str]]:
+def stage_names(net: nn.Module, ours: str, theirs: str, *, at: int) -> Iterator[tuple[str, str]]:
+    """Pairs of names of the layers of one stage; ``at`` is the first of its parts."""
     for part in ("block", "attention", "resample"):
         layer = getattr(net.get_submodule(ours), part)
         if layer is None:

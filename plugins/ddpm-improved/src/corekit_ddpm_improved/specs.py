@@ -6,15 +6,29 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from corekit.spec import Spec
+from corekit_ddpm_improved.respacing import kept_steps
 
 Target = Literal["eps", "x_0", "v", "velocity", "x_prev"]
 
 
-class LinearSpec(Spec):
+class _Respaced(Spec):
+    steps: int = Field(1000, ge=1, description="number of noise levels T")
+    respacing: int | str | tuple[int, ...] | None = Field(
+        None,
+        description="levels that are kept: a number, several for equal sections (10,15,20), ddim25",
+    )
+
+    @model_validator(mode="after")
+    def _levels_exist(self) -> Self:
+        if self.respacing is not None:
+            kept_steps(self.steps, self.respacing)
+        return self
+
+
+class LinearSpec(_Respaced):
     """Betas in equal steps; the default scales with the number of steps."""
 
     type: Literal["ddpm.linear"] = "ddpm.linear"
-    steps: int = Field(1000, ge=1, description="number of noise levels T")
     beta_start: float | None = Field(
         None, gt=0, lt=1, description="first beta, taken literally; 1e-4 * 1000 / steps if null"
     )
@@ -30,19 +44,18 @@ class LinearSpec(Spec):
         if (self.beta_start is None) != (self.beta_end is None):
             missing = "beta_start" if self.beta_start is None else "beta_end"
             raise ValueError(f"give both beta_start and beta_end or neither; {missing} is missing")
-        if self.beta_start is None and self.steps < 20:
+        if self.beta_start is None and self.steps < 21:
             raise ValueError(
-                f"the default betas need at least 20 steps, got {self.steps}; "
+                f"the default betas need at least 21 steps, got {self.steps}; "
                 "use more steps, or give beta_start and beta_end"
             )
         return self
 
 
-class CosineSpec(Spec):
+class CosineSpec(_Respaced):
     """Noise levels whose alphas_cumprod follow a squared cosine."""
 
     type: Literal["ddpm.cosine"] = "ddpm.cosine"
-    steps: int = Field(1000, ge=1, description="number of noise levels T")
     s: float = Field(0.008, ge=0, description="offset in time that keeps the first betas from 0")
     max_beta: float = Field(0.999, gt=0, lt=1, description="betas are clipped here")
     zero_terminal_snr: bool = Field(

@@ -13,6 +13,7 @@ from corekit.interfaces.denoiser import Denoiser, Predicts, Variance
 from corekit.interfaces.records import Condition, NoiseLevel
 from corekit.nn.recompute import recomputed
 from corekit_ddpm_improved.blocks import Resampling, ResBlock, SelfAttention, Stage
+from corekit_ddpm_improved.conditions import taken
 from corekit_ddpm_improved.embedding import Embedding
 from corekit_ddpm_improved.layers import CONVOLUTIONS, GroupNorm, zeroed
 
@@ -132,7 +133,7 @@ class UNet(Denoiser):
         previous: Tensor | None = None,
     ) -> dict[str, list[Tensor]]:
         """What the blocks make of a noisy batch: ``down``, ``middle`` and ``up``, in order."""
-        silu_e = silu(self.embedding(self._time(level).to(x_t.dtype), condition))
+        silu_e = silu(self.embedding(self._time(level), condition))
         h = self.stem(self._beside(x_t, condition, previous))
         down, middle, up = [h], [], []
         for stage in self.down:
@@ -243,21 +244,13 @@ def _heads(width: int, heads: int, head_channels: int | None) -> int:
 
 def _taken(event_shape: Shape, given: Mapping[str, Shape], classes: int | None) -> dict[str, Shape]:
     """The conditions that it takes."""
-    taken = {k: tuple(v) for k, v in given.items() if k in ("vector", "labels", "image")}
-    if "labels" in taken and classes is None:
-        del taken["labels"]
-    if classes is not None and "labels" not in given:
-        known = ", ".join(given) or "none"
-        raise ShapeError(
-            f"UNet: classes must meet the condition 'labels', got {classes} and the conditions "
-            f"{known}. Let the data give labels, or leave classes out."
-        )
-    if "image" in taken and len(taken["image"]) != len(event_shape):
+    found = taken("UNet", given, classes, ("vector", "labels", "image"))
+    if "image" in found and len(found["image"]) != len(event_shape):
         raise ShapeError(
             f"UNet: an image to see must have the axes of the event {event_shape}, got "
-            f"{taken['image']}."
+            f"{found['image']}."
         )
-    return taken
+    return found
 
 
 def _check(dims: int, multipliers: Sequence[float], blocks: int, resample: str) -> None:

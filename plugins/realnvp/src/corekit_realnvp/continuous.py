@@ -109,7 +109,7 @@ class Continuous(Bijector):
 
     def _given(self, x: Tensor, time: Tensor, context: Tensor | None) -> Tensor:
         """The context of the network: the time, and what is given."""
-        time = time.to(x.dtype).expand(len(x))[:, None] * math.pi
+        time = time.to(x).expand(len(x))[:, None] * math.pi
         given = torch.cat((time / math.pi, time.cos(), time.sin()), dim=1)
         if context is None:
             return given
