@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         result["figures"] += apart
         if args.ode is not None:
             result["figures"] += _by_ode(args, model, spec, share)
+            result["notes"] = []  # that there is no likelihood
         if args.by_step is not None:
             result["by_step"] = _by_step(args, model, spec, share)
     if not share.main:

@@ -1,12 +1,21 @@
 """Residual blocks and attention over positions: what U-Nets of diffusion models are made of."""
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention, silu
+from torch.nn.functional import silu
 
-from corekit_ddpm_improved.layers import CONVOLUTIONS, GroupNorm, enlarged, halved, zeroed
+from corekit_ddpm_improved.layers import (
+    CONVOLUTIONS,
+    GroupNorm,
+    Pointwise,
+    attention,
+    enlarged,
+    halved,
+    zeroed,
+)
 
 Resample = Literal["down", "up"]
 
@@ -54,7 +63,10 @@ class ResBlock(nn.Module):
         self.embed = nn.Linear(embedding, (2 if scale_shift else 1) * out_channels)
         self.norm_out, self.dropout = GroupNorm(out_channels), nn.Dropout(dropout)
         self.conv_out = zeroed(conv(out_channels, out_channels, 3, padding=1))
-        self.skip = nn.Identity() if channels == out_channels else conv(channels, out_channels, 1)
+        self.skip: nn.Module = nn.Identity()
+        if channels != out_channels:
+            wide = Pointwise if dims == 2 else partial(conv, kernel_size=1)
+            self.skip = wide(channels, out_channels)
 
     def forward(self, x: Tensor, silu_e: Tensor, size: torch.Size | None = None) -> Tensor:
         """y; ``size`` is the grid to enlarge to."""
@@ -103,7 +115,7 @@ class SelfAttention(nn.Module):
         """y."""
         rows = self.norm(x).flatten(2).transpose(1, 2)  # (B, positions, channels)
         q, k, v = self.qkv(rows).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        seen = attention(q, k, v).transpose(1, 2).flatten(2)
         return x + self.out(seen).transpose(1, 2).reshape(x.shape)
 
 

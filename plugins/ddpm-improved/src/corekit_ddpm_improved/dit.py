@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention, silu
+from torch.nn.functional import silu
 
 from corekit.data_spec import Shape
 from corekit.errors import ShapeError, UsageError
@@ -13,7 +13,7 @@ from corekit.interfaces.records import Condition, NoiseLevel
 from corekit.nn.recompute import recomputed
 from corekit_ddpm_improved.conditions import taken
 from corekit_ddpm_improved.embedding import Embedding
-from corekit_ddpm_improved.layers import sinusoids, zeroed
+from corekit_ddpm_improved.layers import attention, sinusoids, zeroed
 
 
 class DiT(Denoiser):
@@ -136,7 +136,7 @@ class _Block(nn.Module):
 
     def _attention(self, h: Tensor) -> Tensor:
         q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen: Tensor = self.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        seen: Tensor = self.out(attention(q, k, v).transpose(1, 2).flatten(2))
         return seen
 
 
