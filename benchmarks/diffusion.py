@@ -107,9 +107,8 @@ def _run(file: Path, folder: Path, kind: str, seed: int, steps: int, channels: i
         "ema": 0.999,
         "grad_clip": 1,
     }
-    return train(
-        folder, f"{kind}-{seed}", {"model": model, "data": _digits(file), "train": training}
-    )
+    name = f"{kind}-{seed}" if channels == 8 else f"{kind}{channels}-{seed}"
+    return train(folder, name, {"model": model, "data": _digits(file), "train": training})
 
 
 def _bounds(file: Path, folder: Path, seeds: range, steps: int, test: int) -> None:
