@@ -61,7 +61,7 @@ dist: $(STAMP)  ## source distributions and wheels of all packages, in dist/; ex
 	@rm -rf dist
 	@build() { $(BIN)/python -m build --no-isolation --outdir "$$1" "$$2" >dist.log 2>&1 \
 		|| { cat dist.log; rm -f dist.log; exit 1; }; }; \
-	for package in . $(wildcard plugins/*); do build dist "$$package"; done; \
+	for package in . $(wildcard plugins/*/); do build dist "$$package"; done; \
 	for package in $(patsubst %/,%,$(dir $(wildcard examples/*/pyproject.toml))); do \
 		build dist/examples "$$package"; done; rm -f dist.log
 	@ls dist/*.whl dist/examples/*.whl

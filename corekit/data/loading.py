@@ -191,7 +191,9 @@ class Loader:
         try:
             return next(batches)
         except Exception as error:
-            dead = _dead(batches)
+            # Whoever hangs up in the middle of a word is dying, however busy the machine is.
+            hung_up = isinstance(error, (ConnectionError, EOFError))
+            dead = _dead(batches, 30.0 if hung_up else 1.0)
             if not dead:
                 raise
             ended = ", ".join(
@@ -254,7 +256,7 @@ class _Done:
             self._event.set()
 
 
-def _dead(batches: Any, patience: float = 1.0) -> list[Any]:
+def _dead(batches: Any, patience: float) -> list[Any]:
     """The processes that were to read and have failed; some seconds may pass until they have."""
     workers = getattr(batches, "_workers", ())
     if workers and patience:  # without any, it would wait for nothing

@@ -1,7 +1,9 @@
 """Batches are a function of (seed, step): any number of workers, any start, any number of ranks."""
 
+import os
 import subprocess
 import sys
+import threading
 from itertools import islice
 
 import numpy as np
@@ -193,6 +195,30 @@ def test_a_worker_that_dies_with_a_lock_in_hand_holds_up_nobody():
         [sys.executable, "-c", DYING], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+
+
+class Dying:
+    """A process that has hung up and takes its time to end."""
+
+    def __init__(self, seconds):
+        self.sentinel, self._end = os.pipe()
+        self.pid, self.exitcode = 7, None
+        threading.Timer(seconds, self.end).start()
+
+    def end(self):
+        self.exitcode = -9
+        os.close(self._end)
+
+
+def test_a_process_that_hangs_up_is_waited_for():
+    class Batches:
+        _workers = (Dying(1.5),)
+
+        def __next__(self):
+            raise ConnectionResetError("reset by peer")
+
+    with pytest.raises(DataError, match=r"got the end of process 7 with code -9"):
+        Loader(Labelled(), 10, seed=0)._next(Batches())
 
 
 class Together(Split):
