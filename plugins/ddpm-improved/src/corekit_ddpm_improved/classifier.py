@@ -18,7 +18,7 @@ from corekit_ddpm_improved.blocks import ResBlock, Stage
 from corekit_ddpm_improved.embedding import Embedding
 from corekit_ddpm_improved.guided import stage_names, weights_of
 from corekit_ddpm_improved.layers import CONVOLUTIONS, GroupNorm, zeroed
-from corekit_ddpm_improved.unet import _attention, _resampling, _way_down
+from corekit_ddpm_improved.ways import attention_at, resampling, way_down
 
 Pool = Literal["attention", "adaptive", "spatial", "spatial_v2"]
 
@@ -89,9 +89,9 @@ class Classifier(nn.Module):
             dropout=dropout,
             scale_shift=scale_shift,
         )
-        change = partial(_resampling, how=resample, dims=dims, block=block)
-        see = partial(_attention, factors=attention, heads=heads, head_channels=head_channels)
-        self.down, skips = _way_down(widths, blocks, block, change, see)
+        change = partial(resampling, how=resample, dims=dims, block=block)
+        see = partial(attention_at, factors=attention, heads=heads, head_channels=head_channels)
+        self.down, skips = way_down(widths, blocks, block, change, see)
         last = widths[-1]
         self.middle = nn.ModuleList(
             [Stage(block(last, last), see(last, None)), Stage(block(last, last))]

@@ -1,6 +1,6 @@
 """The U-Net of improved diffusion, and of what came after it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -12,10 +12,11 @@ from corekit.errors import ShapeError, UsageError
 from corekit.interfaces.denoiser import Denoiser, Predicts, Variance
 from corekit.interfaces.records import Condition, NoiseLevel
 from corekit.nn.recompute import recomputed
-from corekit_ddpm_improved.blocks import Resampling, ResBlock, SelfAttention, Stage
+from corekit_ddpm_improved.blocks import ResBlock, Stage
 from corekit_ddpm_improved.conditions import taken
 from corekit_ddpm_improved.embedding import Embedding
 from corekit_ddpm_improved.layers import CONVOLUTIONS, GroupNorm, zeroed
+from corekit_ddpm_improved.ways import attention_at, resampling, way_down, way_up
 
 
 class UNet(Denoiser):
@@ -106,13 +107,13 @@ class UNet(Denoiser):
             dropout=dropout,
             scale_shift=scale_shift,
         )
-        change = partial(_resampling, how=resample, dims=dims, block=block)
-        see = partial(_attention, factors=attention, head_channels=head_channels)
-        down, skips = _way_down(widths, blocks, block, change, partial(see, heads=heads))
+        change = partial(resampling, how=resample, dims=dims, block=block)
+        see = partial(attention_at, factors=attention, head_channels=head_channels)
+        down, skips = way_down(widths, blocks, block, change, partial(see, heads=heads))
         last = widths[-1]
         seeing = Stage(block(last, last), see(last, None, heads=heads))
         self.down, self.middle = down, nn.ModuleList([seeing, Stage(block(last, last))])
-        self.up = _way_up(
+        self.up = way_up(
             widths, blocks, block, change, partial(see, heads=heads_up or heads), skips
         )
         self.norm, self.head = GroupNorm(width), zeroed(conv(width, out, 3, padding=1))
@@ -171,75 +172,6 @@ class UNet(Denoiser):
                 image = interpolate(image, x_t.shape[2:], mode=mode, align_corners=False)
             parts.append(image.to(x_t.dtype))
         return torch.cat(parts, dim=1) if len(parts) > 1 else x_t
-
-
-def _way_down(
-    widths: Sequence[int],
-    blocks: int,
-    block: Callable[..., ResBlock],
-    change: Callable[..., Resampling | ResBlock],
-    see: Callable[..., SelfAttention | None],
-) -> tuple[nn.ModuleList, list[int]]:
-    """The stages from the finest grid to the coarsest, and the width of every connection."""
-    stages, width = nn.ModuleList(), widths[0]
-    skips = [width]
-    for level, wide in enumerate(widths):
-        for _ in range(blocks):
-            stages.append(Stage(block(width, wide), see(wide, 2**level)))
-            width = wide
-            skips.append(width)
-        if level < len(widths) - 1:
-            stages.append(Stage(resample=change(width, "down")))
-            skips.append(width)
-    return stages, skips
-
-
-def _way_up(
-    widths: Sequence[int],
-    blocks: int,
-    block: Callable[..., ResBlock],
-    change: Callable[..., Resampling | ResBlock],
-    see: Callable[..., SelfAttention | None],
-    skips: list[int],
-) -> nn.ModuleList:
-    """The stages back, each of which takes the last connection that is left."""
-    stages, width = nn.ModuleList(), widths[-1]
-    for level, wide in reversed(list(enumerate(widths))):
-        for i in range(blocks + 1):
-            after = change(wide, "up") if level and i == blocks else None
-            stages.append(Stage(block(width + skips.pop(), wide), see(wide, 2**level), after))
-            width = wide
-    return stages
-
-
-def _resampling(
-    width: int, to: str, *, how: str, dims: int, block: partial[ResBlock]
-) -> Resampling | ResBlock:
-    if how == "blocks":
-        return block(width, width, resample=to)
-    return Resampling(width, to, dims, convolution=how == "convolution")  # type: ignore[arg-type]
-
-
-def _attention(
-    width: int,
-    factor: int | None,
-    *,
-    factors: Sequence[int],
-    heads: int,
-    head_channels: int | None,
-) -> SelfAttention | None:
-    """Over a grid that is coarser by a factor of the list; the middle, None, always."""
-    if factor is not None and factor not in factors:
-        return None
-    return SelfAttention(width, _heads(width, heads, head_channels))
-
-
-def _heads(width: int, heads: int, head_channels: int | None) -> int:
-    count = heads if head_channels is None else width // head_channels
-    if count < 1 or width % count or (head_channels is not None and width % head_channels):
-        what = f"{heads} heads" if head_channels is None else f"heads of {head_channels} channels"
-        raise UsageError(f"UNet: attention over {width} channels must divide them, got {what}.")
-    return count
 
 
 def _taken(event_shape: Shape, given: Mapping[str, Shape], classes: int | None) -> dict[str, Shape]:
