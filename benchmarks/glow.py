@@ -12,6 +12,7 @@ import argparse
 import math
 import statistics
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -86,15 +87,21 @@ def _time(hidden: int, rounds: int) -> None:
     models, x = _models(hidden), torch.rand(BATCH, *SHAPE)
     kept = {name: _saved(model, x) for name, model in models.items()}
     train = interleaved({n: _step(m, x) for n, m in models.items()}, rounds)
-    sample = interleaved({n: _sampling(m) for n, m in models.items()}, rounds)
+    fresh = interleaved({n: _sampling(m) for n, m in models.items()}, rounds)
+    with ExitStack() as stack:  # as commands draw: what follows from weights alone is kept
+        for model in models.values():
+            if isinstance(model, Ours):
+                stack.enter_context(model.flow.frozen())
+        sample = interleaved({n: _sampling(m) for n, m in models.items()}, rounds)
     print(
-        f"\\n| hidden {hidden} | parameters | train | of the port | sample | of the port | kept |"
+        f"\n| hidden {hidden} | parameters | train | of the port | sample | of the port "
+        "| sample, frozen | of the port | kept |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, model in models.items():
         size = sum(p.numel() for p in model.parameters()) / 1e6
         cells = []
-        for times in (train, sample):
+        for times in (train, fresh, sample):
             cells += [f"{1000 * times[name]:.0f} ms", f"{times[name] / times['port, plain']:.2f}"]
         print(f"| {name} | {size:.2f} M | " + " | ".join(cells) + f" | {kept[name]:.1f} MiB |")
 

@@ -65,20 +65,24 @@ class ShiftScale(Univariate):
 
     def _forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = params.unbind(1)
-        log_scale = self._log_scale(raw.to(logdet_dtype(x)))
-        return (x + shift) * log_scale.exp().to(x.dtype), log_scale
+        scale, log_scale = self._scales(raw.to(logdet_dtype(x)))
+        return (x + shift) * scale.to(x.dtype), log_scale
 
     def _inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = params.unbind(1)
-        log_scale = -self._log_scale(raw.to(logdet_dtype(z)))
-        return z * log_scale.exp().to(z.dtype) - shift, log_scale
+        scale, log_scale = self._scales(raw.to(logdet_dtype(z)))
+        return z / scale.to(z.dtype) - shift, -log_scale
 
-    def _log_scale(self, raw: Tensor) -> Tensor:
+    def _scales(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """s and log s."""
+        if self.scale == "sigmoid2" and self.floor:  # far enough from 0 for its logarithm
+            scale = torch.sigmoid(raw + 2) * (1 - self.floor) + self.floor
+            return scale, scale.log()
         log_scale = _LOG_SCALES[self.scale](raw, self.max_log_scale)
-        if not self.floor:
-            return log_scale
-        least = torch.full_like(log_scale, math.log(self.floor))
-        return torch.logaddexp(least, log_scale + math.log1p(-self.floor))
+        if self.floor:
+            least = torch.full_like(log_scale, math.log(self.floor))
+            log_scale = torch.logaddexp(least, log_scale + math.log1p(-self.floor))
+        return log_scale.exp(), log_scale
 
 
 def _sigmoid2(raw: Tensor, bound: float) -> Tensor:
