@@ -55,7 +55,8 @@ class DiffusionDensity(Density):
             for data of no variance, or "large", for data of unit variance.
         clip: Keep what is predicted in the range of the data while samples are made: "static" cuts
             off, "dynamic" shrinks (`corekit.diffusion.ranges`).
-        drop_condition: Share of the rows that training shows without their condition.
+        drop_condition: Share of the rows that training shows without their condition; evaluation
+            shows all of them.
         guidance: Of samples, by what the denoiser says without a condition; none unless given.
         data: What x is, where it is data: the bound needs to know its levels. Latents have none.
 
@@ -116,7 +117,7 @@ class DiffusionDensity(Density):
         eps = draws.normal("eps", tuple(x.shape), x)
         seen_level = _in_precision_of(x, level)
         x_t = q_sample(x, eps, seen_level)
-        if condition is not None and self.drop_condition > 0:
+        if condition is not None and self.drop_condition > 0 and self.training:
             condition = condition.drop(draws.uniform("drop", (len(x),), x) < self.drop_condition)
         previous = self._earlier_estimate(x_t, seen_level, condition, draws)
         output = self.denoiser(x_t, seen_level, condition, previous=previous)

@@ -179,8 +179,10 @@ def test_training_leaves_out_a_share_of_the_conditions():
     made.loss(x, labels, draws=GivenDraws(given))
     assert net.calls == [[-1, -1, 2, 0]]
     assert labels.labels.tolist() == [0, 1, 2, 0]
-    plain, _ = density()
-    plain.loss(x, labels, draws=GivenDraws({k: given[k] for k in ("t", "eps")}))  # draws no more
+    rest = {k: given[k] for k in ("t", "eps")}  # nothing more is drawn
+    made.eval().loss(x, labels, draws=GivenDraws(rest))
+    assert net.calls[1:] == [[0, 1, 2, 0]]
+    density()[0].loss(x, labels, draws=GivenDraws(rest))
 
 
 def test_samples_are_guided_as_the_model_says_or_as_is_asked():
