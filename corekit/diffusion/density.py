@@ -54,7 +54,8 @@ class DiffusionDensity(Density):
         fixed_variance: Of the steps back, for the bound, where it is not learned: "small", right
             for data of no variance, or "large", for data of unit variance.
         clip: Keep what is predicted in the range of the data while samples are made: "static" cuts
-            off, "dynamic" shrinks (`corekit.diffusion.ranges`).
+            off, "dynamic" shrinks, "auto" is static where ``data`` have a range
+            (`corekit.diffusion.ranges`); None leaves them.
         drop_condition: Share of the rows that training shows without their condition; evaluation
             shows all of them.
         guidance: Of samples, by what the denoiser says without a condition; none unless given.
@@ -83,7 +84,7 @@ class DiffusionDensity(Density):
         timesteps: TimestepSampler | None = None,
         sampler: Sampler | None = None,
         fixed_variance: FixedVariance = "small",
-        clip: Clip | None = None,
+        clip: Clip | None = "auto",
         drop_condition: float = 0.0,
         guidance: Guidance | None = None,
         data: DataSpec | None = None,

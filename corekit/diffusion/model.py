@@ -36,7 +36,7 @@ class DiffusionModel(DensityModel):
         timesteps: Draws the levels of a training step; uniformly unless given.
         sampler: How samples are made; ancestral unless given.
         fixed_variance: Of the steps back, for the bound, where it is not learned.
-        clip: How predictions are kept in the range of the data while samples are made, if at all.
+        clip: How predictions are kept in the range of the data while samples are made; None: not.
         drop_condition: Share of the rows that training shows without their condition.
         guidance: Scale w of classifier-free guidance of samples (`corekit.diffusion.guidance`).
         guidance_interval: Ratios sigma / alpha between which to guide; None: everywhere.
@@ -63,7 +63,7 @@ class DiffusionModel(DensityModel):
         timesteps: TimestepSampler | None = None,
         sampler: Sampler | None = None,
         fixed_variance: FixedVariance = "small",
-        clip: Clip | None = None,
+        clip: Clip | None = "auto",
         drop_condition: float = 0.0,
         guidance: float = 0.0,
         guidance_interval: tuple[float, float] | None = None,

@@ -7,26 +7,30 @@ from corekit.data_spec import DataSpec, Support
 from corekit.diffusion.predicting import dynamically_thresholded, thresholded
 from corekit.errors import UsageError
 
-Clip = Literal["static", "dynamic"]
-"""Cut what leaves the range off (`thresholded`), or shrink it (`dynamically_thresholded`)."""
+Clip = Literal["auto", "static", "dynamic"]
+"""Cut what leaves the range off (`thresholded`), or shrink it (`dynamically_thresholded`).
+
+"auto" cuts it off where the data have a range, and does nothing elsewhere.
+"""
 
 
 def clipping(who: str, clip: Clip | None, data: DataSpec | None) -> Any:
-    """The wrapper of predict that keeps x_0 in the range of the data; None if none is asked for.
+    """The wrapper of predict that keeps x_0 in the range of the data; None if there is none.
 
     Raises:
-        UsageError: If the data have no range, or are standardised: no number bounds them then.
+        UsageError: If it is asked for by name and the data have no range, or are standardised: no
+            number bounds them then.
     """
-    if clip is None:
-        return None
     bounds = None if data is None or data.mean is not None else range_of(data)
+    if clip is None or (clip == "auto" and bounds is None):
+        return None
     if bounds is None:
         raise UsageError(
             f"{who}: clip must meet data of a known range (pixels, levels, [-1, 1]), got data "
             "without one, or standardised. Leave clip out."
         )
     low, high = bounds
-    wrapper = thresholded if clip == "static" else dynamically_thresholded
+    wrapper = dynamically_thresholded if clip == "dynamic" else thresholded
     return partial(wrapper, low=low, high=high)
 
 

@@ -86,10 +86,10 @@ class DiffusionModelSpec(_DiffusionFields):
     fixed_variance: Literal["small", "large"] = Field(
         "small", description="variance of a step back, for the bound, where it is not learned"
     )
-    clip: Literal["static", "dynamic"] | None = Field(
-        None,
+    clip: Literal["auto", "static", "dynamic"] | None = Field(
+        "auto",
         description="keep predictions in the range of the data while sampling: static cuts off, "
-        "dynamic shrinks; null leaves them",
+        "dynamic shrinks, auto is static where there is a range; null leaves them",
     )
     drop_condition: float = Field(
         0.0, ge=0, lt=1, description="share of rows that training shows without their condition"

@@ -110,13 +110,13 @@ def model(data, **options):
 
 
 @pytest.mark.parametrize(
-    ("clip", "wrapper"), [("static", thresholded), ("dynamic", dynamically_thresholded)]
+    ("clip", "wrapper"),
+    [("auto", thresholded), ("static", thresholded), ("dynamic", dynamically_thresholded)],
 )
 def test_a_model_clips_if_asked(clip, wrapper):
     data, x_T = DataSpec((6,), support=Support.SYMMETRIC_INTERVAL), 2 * normal(8, 6).float()
     free, clipped = (
-        model(data, **how).sample(8, generator=GivenDraws({"x_T": x_T}))
-        for how in ({}, {"clip": clip})
+        model(data, clip=how).sample(8, generator=GivenDraws({"x_T": x_T})) for how in (None, clip)
     )
     assert free.abs().max() > 1.05
     assert clipped.abs().max() <= 1 + 1e-6
@@ -124,6 +124,20 @@ def test_a_model_clips_if_asked(clip, wrapper):
     predict = wrapper(oracle.predict, low=-1.0, high=1.0)
     wanted = Ddim()(predict, SCHEDULE, x_T, times=SCHEDULE.times(40))
     torch.testing.assert_close(clipped, wanted)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DataSpec((6,)),
+        DataSpec((6,), support=Support.UNIT_INTERVAL, mean=(0.5,), std=(0.2,)),
+        pixel_spec((1, 2, 3), (-1.0, 1.0)),
+    ],
+)
+def test_unless_told_otherwise_a_model_clips_what_has_a_range(data):
+    has_range = range_of(data) is not None and data.mean is None
+    assert (model(data).density.clipped is not None) is has_range
+    assert model(data, clip=None).density.clipped is None
 
 
 def test_data_without_a_range_cannot_be_clipped():

@@ -175,7 +175,6 @@ class ImprovedDiffusionImporter(Importer):
             "loss": loss,
             "sampler": {"type": "ancestral", "flexibility": flexibility},
             "fixed_variance": fixed,
-            "clip": "static",
         }
 
     def _data(self, size: int, options: Mapping[str, Any], image: int) -> dict[str, Any]:
