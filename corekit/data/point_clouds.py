@@ -11,6 +11,7 @@ import torch
 
 from corekit.errors import DataError, UsageError
 from corekit.interfaces.dataset import Item, Split
+from corekit.interfaces.records import Condition
 
 ScaleMode = Literal["global_unit", "shape_unit", "shape_bbox", "shape_half", "shape_34", "none"]
 SCALE_MODES: tuple[str, ...] = get_args(ScaleMode)
@@ -107,6 +108,7 @@ class CloudSplit(Split):
         scale: One of `SCALE_MODES`.
         global_std: What global_unit divides by.
         resample: Draw random points at each `get`; else the first ones, every time the same.
+        labels: Hand on the number of the category.
         cache_bytes: Most memory to keep clouds in, per process.
     """
 
@@ -117,12 +119,14 @@ class CloudSplit(Split):
         scale: str = "shape_unit",
         global_std: float | None = None,
         resample: bool = True,
+        labels: bool = False,
         cache_bytes: int = 256 * 2**20,
     ) -> None:
         self.points = points
         self.scale = scale
         self.global_std = global_std
         self.resample = resample
+        self.labels = labels
         self.cache_bytes = cache_bytes
         self._cache: dict[int, np.ndarray] = {}
         self._cached_bytes = 0
@@ -142,7 +146,8 @@ class CloudSplit(Split):
             points = draw_points(cloud, self.points, rng)
         else:
             points = first_points(cloud, self.points)
-        return Item(torch.from_numpy(points))
+        condition = Condition(labels=torch.tensor(self.label(index))) if self.labels else None
+        return Item(torch.from_numpy(points), condition)
 
     def cloud(self, index: int) -> np.ndarray:
         """All points of shape ``index``, scaled. Do not write to it: it is kept."""

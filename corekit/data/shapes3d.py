@@ -32,8 +32,10 @@ class Shapes3dSplit(CloudSplit):
         global_std: float | None,
         seed: int,
         resample: bool = True,
+        labels: bool = False,
     ) -> None:
-        super().__init__(points, scale=scale, global_std=global_std, resample=resample)
+        how = {"resample": resample, "labels": labels}
+        super().__init__(points, scale=scale, global_std=global_std, **how)
         self.split_name = name
         self.categories = tuple(categories)
         self.size = size
@@ -92,6 +94,7 @@ class Shapes3d(Dataset):
         scale: See `corekit.data.point_clouds.shift_and_scale`.
         seed: Another seed, other shapes.
         resample: Random points of a shape at each reading, else the same ones.
+        labels: Hand on the number of the category.
 
     Example:
         >>> chairs = Shapes3d(["chair"], points=64, size=10).split("train")
@@ -109,6 +112,7 @@ class Shapes3d(Dataset):
         scale: ScaleMode = "shape_unit",
         seed: int = 0,
         resample: bool = True,
+        labels: bool = False,
     ) -> None:
         self.categories = tuple(categories)
         for category in self.categories:
@@ -126,7 +130,8 @@ class Shapes3d(Dataset):
             )
         self.points, self.scale, self.seed, self.resample = points, scale, seed, resample
         self.sizes = {"train": size, "val": held_out, "test": held_out}
-        self.data_spec = DataSpec((points, 3), size=size)
+        self.labels, shapes = labels, {"labels": ()} if labels else {}
+        self.data_spec = DataSpec((points, 3), size=size, condition_shapes=shapes)
         self._std: float | None = None
 
     def split(self, name: str) -> Shapes3dSplit:
@@ -151,6 +156,7 @@ class Shapes3d(Dataset):
             "scale": self.scale,
             "seed": self.seed,
             "resample": self.resample,
+            "labels": self.labels,
         }
 
     def _make(self, name: str, scale: str, global_std: float | None) -> Shapes3dSplit:
@@ -165,4 +171,5 @@ class Shapes3d(Dataset):
             global_std=global_std,
             seed=self.seed,
             resample=self.resample,
+            labels=self.labels,
         )

@@ -10,7 +10,7 @@ from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.loss import Loss
 from corekit.interfaces.precision import full_precision
-from corekit.interfaces.records import Batch, Condition, LossTerms
+from corekit.interfaces.records import Batch, LossTerms
 from corekit.latent.kl import kl_terms
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class WeightedElbo(Loss):
         posterior = model.encoder(batch.x, batch.condition)
         z, log_q = posterior.rsample_and_log_prob(draws)
         z = z.to(batch.x.dtype)  # a posterior is kept in float32, its neighbours need not be
-        decoded = model.decoder.loss(batch.x, Condition(vector=z), draws)
+        given = model.given_of(batch.condition, draws)
+        decoded = model.decoder.loss(batch.x, model.beside(z, given), draws)
         units = {f"reconstruction_{name}": unit for name, unit in decoded.units.items()}
         terms = {f"reconstruction_{name}": value for name, value in decoded.terms.items()}
         seen = {f"decoder.{path}": value for path, value in decoded.seen.items()}
@@ -85,7 +86,13 @@ class WeightedElbo(Loss):
             # A KL is a small difference of large numbers: it and the prior stay in full precision.
             with full_precision(z):
                 kl, extra, prior_seen = kl_terms(
-                    model.prior, posterior, z, log_q, draws, closed_form=self.kl == "auto"
+                    model.prior,
+                    posterior,
+                    z,
+                    log_q,
+                    draws,
+                    condition=model.for_prior(given),
+                    closed_form=self.kl == "auto",
                 )
             terms |= {"kl": kl, **extra}
             units |= dict.fromkeys(("kl", *extra), "nats")

@@ -34,7 +34,16 @@ class PriorLoss(PartLoss):
         return model.encoder
 
     def code(self, model: "LatentModel", batch: Batch) -> Tensor:
-        """The posterior of each row: its parameters, or the latent if it is a point."""
+        """The posterior of each row: its parameters, or the latent if it is a point.
+
+        Raises:
+            UsageError: If the prior is conditional: codes are kept without conditions.
+        """
+        if model.given is not None:
+            raise UsageError(
+                "PriorLoss: latents that are kept must have no conditions beside them, got a "
+                "conditional prior. Set cache to false."
+            )
         posterior = model.encoder(batch.x, batch.condition)
         self._kind = type(posterior)
         return posterior.stored()
@@ -52,8 +61,9 @@ class PriorLoss(PartLoss):
             )
             z, log_q = posterior.rsample_and_log_prob(draws)
         z = z.to(batch.x.dtype)
+        given = model.for_prior(model.given_of(batch.condition, draws))
         with full_precision(z):
-            kl, extra, seen = kl_terms(prior, posterior, z, log_q, draws)
+            kl, extra, seen = kl_terms(prior, posterior, z, log_q, draws, condition=given)
         terms = {"kl": kl, **extra}
         seen = {f"prior.{path}": value for path, value in seen.items()}
         units = dict.fromkeys(terms, "nats")

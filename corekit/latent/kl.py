@@ -9,6 +9,7 @@ from corekit.interfaces.density import Density
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import LogProb
 from corekit.interfaces.posterior import Posterior
+from corekit.interfaces.records import Condition
 from corekit.latent.posteriors import DiagonalGaussian
 
 
@@ -38,6 +39,7 @@ def kl_terms(
     log_q: LogProb,
     draws: Draws,
     *,
+    condition: Condition | None = None,
     closed_form: bool = True,
 ) -> tuple[Tensor, dict[str, Tensor], Mapping[str, tuple[Tensor, Tensor]]]:
     """KL(q || p), the terms it is made of, and what parts of the prior learn from.
@@ -48,6 +50,7 @@ def kl_terms(
         z: A draw from q per row.
         log_q: Its density.
         draws: Noise that the loss of the prior needs.
+        condition: That p is given.
         closed_form: Whether to take a closed form where there is one.
 
     Shape: z ``(B, ...)``; the KL and its terms ``(B,)``, nats where both have a density.
@@ -57,6 +60,6 @@ def kl_terms(
         return exact, {}, {}
     entropy = getattr(posterior, "entropy", None)
     negative_entropy = log_q.value if entropy is None else -entropy()
-    scored = prior.loss(z, draws=draws)
+    scored = prior.loss(z, condition, draws)
     terms = {"negative_entropy": negative_entropy, "cross_entropy": scored.total}
     return negative_entropy + scored.total, terms, scored.seen

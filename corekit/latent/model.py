@@ -1,7 +1,7 @@
 """The latent-variable model: encoder, prior and decoder, from any packages."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from corekit.data_spec import DataSpec, Shape
 from corekit.errors import NoDensity, ShapeError, UsageError
 from corekit.interfaces.density import Decoder, Prior
-from corekit.interfaces.draws import Randomness, as_draws
+from corekit.interfaces.draws import Draws, Randomness, as_draws
 from corekit.interfaces.encoder import Encoder
 from corekit.interfaces.initialization import INIT_ROWS, hands_on, starts_from_data
 from corekit.interfaces.likelihood import Likelihood, LogProb
@@ -19,10 +19,19 @@ from corekit.interfaces.part_loss import PartLoss
 from corekit.interfaces.records import Batch, Condition, LossTerms
 from corekit.latent.elbo import WeightedElbo
 from corekit.latent.fitting import PriorLoss
+from corekit.latent.given import Given
+from corekit.spec.given import widened
+
+Conditional = Literal["prior", "decoder"]
 
 
 class LatentModel(GenerativeModel):
     r"""p(x) = integral of p(x | z) p(z) over z, trained with an encoder q(z | x).
+
+    .. math:: p(x \mid c) = \int p(x \mid z, e(c))\, p(z \mid e(c))\, dz
+
+    where prior and decoder, or one of them, are ``conditional``: on the vector e of the conditions
+    of the data (`Given`). An encoder is offered the conditions themselves.
 
     Args:
         data: What it is a model of.
@@ -31,6 +40,10 @@ class LatentModel(GenerativeModel):
         prior: Factory of p(z), called with event_shape (of z) and condition; None with a point
             posterior makes an auto-encoder.
         loss: What is minimised; the plain ELBO unless given.
+        conditional: What is told the conditions of the data: "prior", "decoder".
+        classes: Number of classes, if labels are among these conditions (`Given`).
+        embed: Factory of an encoder of the image that is one, or else of the vector (`Given`).
+        drop_condition: Share of rows that training shows without them.
 
     Shape: batch.x ``(B, *data.event_shape)``; z ``(B, *latent_shape)``.
     Source: Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014,
@@ -47,13 +60,30 @@ class LatentModel(GenerativeModel):
         decoder: Callable[..., Decoder],
         prior: Callable[..., Prior] | None = None,
         loss: Loss | None = None,
+        conditional: Sequence[Conditional] = (),
+        classes: int | None = None,
+        embed: Callable[..., Encoder] | None = None,
+        drop_condition: float = 0.0,
     ) -> None:
         super().__init__()
-        self.data = data
+        self.data, self.conditional = data, tuple(conditional)
         self.encoder = encoder(event_shape=data.event_shape)
         latent = self.encoder.latent_shape
-        self.prior = None if prior is None else prior(event_shape=latent, condition=None)
-        self.decoder = decoder(event_shape=data.event_shape, latent_shape=latent)
+        self.given: Given | None = None
+        if conditional:
+            shapes = data.condition_shapes
+            self.given = Given(shapes, classes=classes, embed=embed, drop=drop_condition)
+        told = {"vector": (self.given.width,)} if self.given and "prior" in conditional else None
+        self.prior = None if prior is None else prior(event_shape=latent, condition=told)
+        if told is not None and (self.prior is None or "vector" not in self.prior.condition_shapes):
+            raise UsageError(
+                "LatentModel: a conditional prior must take a vector, got "
+                f"{type(self.prior).__name__}. Use a flow of conditional parts, or a diffusion."
+            )
+        beside = latent
+        if self.given is not None and "decoder" in conditional:
+            beside = widened(latent, self.given.width)
+        self.decoder = decoder(event_shape=data.event_shape, latent_shape=beside)
         self.loss = WeightedElbo() if loss is None else loss
         if self.prior is not None and self.prior.event_shape != latent:
             raise ShapeError(
@@ -71,7 +101,8 @@ class LatentModel(GenerativeModel):
 
     def narrowed(self, trained: Collection[str]) -> PartLoss | None:
         """The loss of the prior, where nothing else is trained."""
-        if self.prior is None or not all(name.startswith("prior.") for name in trained):
+        own = ("prior.",) if "decoder" in self.conditional else ("prior.", "given.")
+        if self.prior is None or not all(name.startswith(own) for name in trained):
             return None
         return PriorLoss()
 
@@ -88,12 +119,13 @@ class LatentModel(GenerativeModel):
             return
         kept = [buffer.clone() for buffer in self.encoder.buffers()]  # running statistics
         drawn = []
+        given = self.for_prior(self.given_of(batch.condition))
         for part in batch.split(len(batch.x) // INIT_ROWS or 1):
             posterior = self.encoder(part.x, part.condition)
             drawn.append(posterior.rsample_and_log_prob(as_draws(draws))[0])
         for buffer, before in zip(self.encoder.buffers(), kept, strict=True):
             buffer.copy_(before)
-        self.prior.initialize(torch.cat(drawn).to(batch.x.dtype))
+        self.prior.initialize(torch.cat(drawn).to(batch.x.dtype), given)
 
     def infer(
         self,
@@ -114,8 +146,10 @@ class LatentModel(GenerativeModel):
         z, log_q = self.encoder(x, condition).rsample_and_log_prob(draws, n)
         z = z.to(x.dtype)  # a posterior is kept in float32, its neighbours need not be
         rows = x.repeat(n, *(1,) * (x.ndim - 1))
-        log_joint = self.decoder.log_prob(rows, Condition(vector=z), generator=draws)
-        return z, log_q, log_joint + self.prior.log_prob(z, generator=draws)
+        given = self.given_of(condition)
+        given = None if given is None else given.repeat(n, 1)
+        log_joint = self.decoder.log_prob(rows, self.beside(z, given), generator=draws)
+        return z, log_q, log_joint + self.prior.log_prob(z, self.for_prior(given), generator=draws)
 
     def log_prob(
         self, x: Tensor, condition: Condition | None = None, *, generator: Randomness = None
@@ -142,8 +176,9 @@ class LatentModel(GenerativeModel):
                 "LatentModel: sample must have a prior, got an auto-encoder. Use reconstruct."
             )
         cut: dict[str, Any] = {} if truncate is None else {"truncate": truncate}
-        z = self.prior.sample(n, temperature=temperature, generator=draws, **cut)
-        return self.decode(z, generator=draws, shape=shape, **options)
+        given = self.for_prior(None if self.given is None else self.given_of(condition))
+        z = self.prior.sample(n, given, temperature=temperature, generator=draws, **cut)
+        return self.decode(z, condition, generator=draws, shape=shape, **options)
 
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """The most probable latent of each row, ``(B, *latent_shape)``."""
@@ -158,8 +193,23 @@ class LatentModel(GenerativeModel):
         generator: Randomness = None,
         **options: Any,
     ) -> Tensor:
-        """One draw from p(x | z) per row of z; of a condition only the encoder sees anything."""
-        return self.decoder.sample(condition=Condition(vector=z), generator=generator, **options)
+        """One draw from p(x | z) per row of z, or from p(x | z, c) of a conditional decoder."""
+        given = self.given_of(condition) if "decoder" in self.conditional else None
+        return self.decoder.sample(condition=self.beside(z, given), generator=generator, **options)
+
+    def given_of(self, condition: Condition | None, draws: Draws | None = None) -> Tensor | None:
+        """e(c), ``(B, E)``, with draws as in training; None where nothing is conditional."""
+        return None if self.given is None else self.given(condition, draws)
+
+    def for_prior(self, given: Tensor | None) -> Condition | None:
+        """What the prior is told."""
+        return Condition(vector=given) if "prior" in self.conditional else None
+
+    def beside(self, z: Tensor, given: Tensor | None) -> Condition:
+        """What the decoder is told: z, and e behind it where it is conditional."""
+        if given is None or "decoder" not in self.conditional:
+            return Condition(vector=z)
+        return Condition(vector=torch.cat([z, given.to(z.dtype)], dim=1))
 
     def _why(self) -> str:
         if self.prior is None:

@@ -32,10 +32,12 @@ class Shapes3dSpec(Spec):
     resample: bool = Field(
         True, description="random points of a shape at each reading, else the same ones"
     )
+    labels: bool = Field(False, description="hand on the kind of the shape")
 
     def data_spec(self) -> DataSpec:
         """Clouds of (points, 3)."""
-        return DataSpec((self.points, 3), size=self.size)
+        shapes: dict[str, Shape] = {"labels": ()} if self.labels else {}
+        return DataSpec((self.points, 3), size=self.size, condition_shapes=shapes)
 
 
 class Toy1dSpec(Spec):

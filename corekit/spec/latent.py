@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from corekit.data_spec import DataSpec
+from corekit.data_spec import DataSpec, Shape
 from corekit.spec.base import Spec, place
+from corekit.spec.given import chosen_of, embedded_of, widened, width_of
 from corekit.spec.slots import DecoderSlot, EncoderSlot, LossSlot, PriorSlot
 
 Width = Annotated[int, Field(ge=1)]
@@ -53,6 +54,32 @@ class LatentModelSpec(Spec):
         description="from the latent to data, with a likelihood", examples=["gaussian"]
     )
     loss: LossSlot = Field(default_factory=WeightedElboSpec, description="what training minimises")
+    conditional: tuple[Literal["prior", "decoder"], ...] = Field(
+        (), description="what is told the conditions of the data; nothing by default"
+    )
+    classes: int | None = Field(
+        None, ge=1, description="number of classes, to tell it the labels among them"
+    )
+    embed: EncoderSlot | None = Field(
+        None,
+        description="from the image among them, or else the vector, to the vector that is told",
+        examples=[{"type": "pointcloud.pointnet", "latent_dim": 64, "posterior": "point"}],
+    )
+    drop_condition: float = Field(
+        0.0, ge=0, lt=1, description="share of rows that training shows without conditions"
+    )
+
+    @model_validator(mode="after")
+    def _check_conditional(self) -> LatentModelSpec:
+        idle = [n for n in ("classes", "embed", "drop_condition") if getattr(self, n)]
+        if idle and not self.conditional:
+            raise ValueError(
+                f"{idle[0]} must go with something conditional, got none. "
+                "Add conditional: [prior], [decoder] or both."
+            )
+        if "prior" in self.conditional and self.prior is None:
+            raise ValueError("conditional must name parts that are there, got prior: null.")
+        return self
 
     def shape(self, data: DataSpec) -> None:
         """The encoder's latent must fit the prior and the decoder."""
@@ -60,9 +87,22 @@ class LatentModelSpec(Spec):
             latent_shape = self.encoder.shape(event_shape=data.event_shape)
         if latent_shape is None:
             return
-        latent_shape = tuple(latent_shape)
+        latent_shape = beside = tuple(latent_shape)
+        told: dict[str, Shape] | None = None
+        if self.conditional:
+            width = self._width(data)
+            told = {"vector": (width,)} if "prior" in self.conditional else None
+            beside = widened(beside, width) if "decoder" in self.conditional else beside
         if self.prior is not None:
             with place("prior", given_by="encoder"):
-                self.prior.shape(event_shape=latent_shape, condition=None)
+                self.prior.shape(event_shape=latent_shape, condition=told)
         with place("decoder", given_by="encoder"):
-            self.decoder.shape(event_shape=data.event_shape, latent_shape=latent_shape)
+            self.decoder.shape(event_shape=data.event_shape, latent_shape=beside)
+
+    def _width(self, data: DataSpec) -> int:
+        """Numbers of the vector that conditions become."""
+        chosen, embedded = chosen_of(data.condition_shapes, self.classes, self.embed), None
+        if self.embed is not None:
+            with place("embed"):
+                embedded = self.embed.shape(event_shape=chosen[embedded_of(chosen)])
+        return width_of(chosen, self.classes, embedded)

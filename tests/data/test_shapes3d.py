@@ -138,3 +138,11 @@ def test_mistakes_are_answered_with_what_there_is():
         Shapes3d().split("valid")
     with pytest.raises(UsageError, match="at least 1, got 0"):
         Shapes3d(points=0)
+
+
+def test_shapes_hand_on_their_kind_if_asked():
+    data = Shapes3d(("chair", "table", "rocket"), points=8, size=6, labels=True)
+    split, rng = data.split("train"), np.random.default_rng(0)
+    assert [int(split.get(i, rng).condition.labels) for i in range(6)] == [0, 1, 2, 0, 1, 2]
+    assert data.data_spec.condition_shapes == {"labels": ()}
+    assert Shapes3d(points=8).split("train").get(0, rng).condition is None
