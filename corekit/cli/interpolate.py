@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from corekit.cli.model_options import (
     add_model_arguments,
@@ -28,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="val", help="where the data come from (default val)")
     parser.add_argument(
+        "--along",
+        choices=("latent", "base", "sphere"),
+        help="of an encoder's model: a line of its latents (default), a line of the noise that its "
+        "flow makes them of, or an arc of that noise",
+    )
+    parser.add_argument(
         "--out", metavar="FILE", help="where, without an ending; in the run if not given"
     )
 
@@ -46,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         model, spec, folder = loaded_model(args)
         target = output_path(args, folder, f"{folder.name}-interpolations-seed{args.seed}")
         options = sampling_options(args, model) | {"share": share}
+        if args.along is not None:
+            options["along"] = _along(args.along, model)
         path = interpolate_and_save(
             model,
             build_dataset(spec),
@@ -60,3 +69,16 @@ def run(args: argparse.Namespace) -> int:
         print(f"up to {args.num} lines between examples of '{args.split}' from {folder}")
         print(path)
     return 0
+
+
+def _along(along: str, model: Any) -> str:
+    """Which line, if the model has several."""
+    from corekit.errors import UsageError
+    from corekit.latent.model import LatentModel
+
+    if not isinstance(model, LatentModel):
+        raise UsageError(
+            f"--along: the model must be a latent model, got {type(model).__name__}. Leave it out: "
+            "there is one line only."
+        )
+    return along

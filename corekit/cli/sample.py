@@ -47,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write .npz: arr_0, uint8 (N, H, W, C), and the labels as arr_1",
     )
+    parser.add_argument("--ply", action="store_true", help="also write a folder of .ply clouds")
+    parser.add_argument(
+        "--h5", action="store_true", help="also write .h5, which pointcloud.hdf5 reads"
+    )
+    parser.add_argument(
+        "--film", action="store_true", help="also write .gif: the first 8 on their way from noise"
+    )
     parser.add_argument(
         "--split", default="val", help="examples whose conditions samples have (default val)"
     )
@@ -63,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.num is not None and args.num < 1:
         raise UsageError(f"--num: must be at least 1, got {args.num}.")
-    if args.npz and len(args.temperature) > 1:
-        raise UsageError(f"--npz: must have one temperature, got {len(args.temperature)}.")
     several = args.temperature
+    more = [name for name in ("npz", "ply", "h5", "film") if getattr(args, name)]
+    if more and len(several) > 1:
+        raise UsageError(f"--{more[0]}: must have one temperature, got {len(several)}.")
     with sharing(args) as share:
         model, spec, folder = loaded_model(args)
         num = args.num or worth_drawing(model.data.event_shape, len(several))
@@ -77,16 +85,42 @@ def run(args: argparse.Namespace) -> int:
         if len(several) == 1:
             options |= {"temperature": several[0], "npz": args.npz}
             path = sample_and_save(model, target, num, args.seed, **options)
+            written = _more(args, model, target, min(num, 8), options) if share.main else []
         else:
             path = temperature_grid(model, target, num, args.seed, several, **options)
+            written = []
     if share.main:
         rows = "" if len(several) == 1 else f" at each of {len(several)} temperatures"
         print(f"{num} samples{rows} with seed {args.seed} from {folder}")
         print(with_ending(target, ".npy"))
         if args.npz:
             print(with_ending(target, ".npz"))
-        print(path)
+        for file in (*written, path):
+            print(file)
     return 0
+
+
+def _more(
+    args: argparse.Namespace, model: Any, target: Any, filmed: int, options: dict[str, Any]
+) -> list[Any]:
+    """Write clouds in the files of other programs, and a film; where they are."""
+    import numpy as np
+    import torch
+
+    from corekit.data.cloud_files import save_hdf5, save_ply
+    from corekit.report.save import with_ending
+    from corekit.train.filming import film_and_save
+
+    samples, written = torch.from_numpy(np.load(with_ending(target, ".npy"))), []
+    if args.ply:
+        written.append(save_ply(samples, target))
+    if args.h5:
+        written.append(save_hdf5(samples, with_ending(target, ".h5")))
+    if args.film:
+        given = {k: v for k, v in options.items() if k not in ("npz", "share")}
+        file = with_ending(target, ".gif")
+        written.append(film_and_save(model, file, filmed, args.seed, **given))
+    return written
 
 
 def _conditions(args: argparse.Namespace, model: Any, spec: Any) -> Any:

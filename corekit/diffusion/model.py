@@ -23,6 +23,7 @@ from corekit.interfaces.noise_schedule import NoiseSchedule
 from corekit.interfaces.records import Condition
 from corekit.interfaces.sampler import Sampler
 from corekit.interfaces.timestep_sampler import TimestepSampler
+from corekit.nn.lines import great_circle
 
 
 class DiffusionModel(DensityModel):
@@ -132,15 +133,5 @@ class DiffusionModel(DensityModel):
         return solve(predict, self.density.schedule, y, **options)[0]
 
     def between(self, start: Tensor, end: Tensor, share: Tensor) -> Tensor:
-        r"""On the great circle: what lies between two draws of noise is as long as they are.
-
-        .. math:: \frac{\sin((1 - s)\, \theta)\, a + \sin(s\, \theta)\, b}{\sin\theta}
-
-        Source: Shoemake, Animating Rotation with Quaternion Curves, SIGGRAPH 1985.
-        """
-        a, b = start.flatten(1), end.flatten(1)
-        cosine = torch.nn.functional.cosine_similarity(a, b, dim=1).clamp(-1, 1)
-        theta = cosine.acos().reshape(-1, *(1,) * (start.ndim - 1))
-        straight = torch.lerp(start, end, share)
-        around = torch.sin((1 - share) * theta) * start + torch.sin(share * theta) * end
-        return torch.where(theta.sin() < 1e-3, straight, around / theta.sin().clamp(min=1e-3))
+        """On the great circle: what lies between two draws of noise is as long as they are."""
+        return great_circle(start, end, share)

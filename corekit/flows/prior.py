@@ -161,6 +161,16 @@ class FlowPrior(Prior):
         z = self.bijector.initialize(x, self._context(condition))
         self.base.initialize(z, self._of_base(condition))
 
+    def to_base(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """f(x | c): where x comes from, in the base."""
+        with self._noise(as_draws(None)):
+            return self.bijector(self.standardized(x), self._context(condition))[0]
+
+    def from_base(self, w: Tensor, condition: Condition | None = None) -> Tensor:
+        """The way back of `to_base`."""
+        with self._noise(as_draws(None)):
+            return self.restored(self.bijector.inverse(w, self._context(condition))[0])
+
     def scored(
         self, x: Tensor, condition: Condition | None = None, draws: Randomness = None
     ) -> tuple[Tensor, LossTerms]:

@@ -159,9 +159,7 @@ class GenerativeModel(Freezable, ABC):
         start, end = self.encode(x, condition), self.encode(y, condition)
         shares = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
         z = torch.stack([self.between(start, end, share) for share in shares], dim=1)
-        if condition is not None:
-            repeated = (v if v is None else v.repeat_interleave(steps, 0) for v in condition)
-            condition = Condition(*repeated)
+        condition = None if condition is None else condition.repeated(steps)
         made = self.decode(z.flatten(0, 1), condition, generator=generator, **options)
         return made.reshape(x.shape[0], steps, *made.shape[1:])
 

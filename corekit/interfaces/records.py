@@ -46,6 +46,10 @@ class Condition(NamedTuple):
             cleared(self.mask),
         )
 
+    def repeated(self, times: int) -> "Condition":
+        """Each row so many times, one after the other."""
+        return Condition(*(v if v is None else v.repeat_interleave(times, 0) for v in self))
+
     @staticmethod
     def vector_of(condition: "Condition | None", who: str) -> Tensor:
         """The vector of a condition.

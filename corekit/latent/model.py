@@ -20,6 +20,7 @@ from corekit.interfaces.records import Batch, Condition, LossTerms
 from corekit.latent.elbo import WeightedElbo
 from corekit.latent.fitting import PriorLoss
 from corekit.latent.given import Given
+from corekit.latent.lines import Along, latents_between
 from corekit.spec.given import widened
 
 Conditional = Literal["prior", "decoder"]
@@ -196,6 +197,28 @@ class LatentModel(GenerativeModel):
         """One draw from p(x | z) per row of z, or from p(x | z, c) of a conditional decoder."""
         given = self.given_of(condition) if "decoder" in self.conditional else None
         return self.decoder.sample(condition=self.beside(z, given), generator=generator, **options)
+
+    def interpolate(
+        self,
+        x: Tensor,
+        y: Tensor,
+        steps: int,
+        condition: Condition | None = None,
+        *,
+        along: Along = "latent",
+        generator: Randomness = None,
+        **options: Any,
+    ) -> Tensor:
+        """Data between x and y, from latents on a line of some kind (`latents_between`).
+
+        Shape: x, y ``(B, *event_shape)``; ``(B, steps, *event_shape)``, from x to y.
+        """
+        start, end = self.encode(x, condition), self.encode(y, condition)
+        given = self.for_prior(self.given_of(condition)) if along != "latent" else None
+        z = latents_between(start, end, steps, along, self.prior, given)
+        condition = None if condition is None else condition.repeated(steps)
+        made = self.decode(z.flatten(0, 1), condition, generator=generator, **options)
+        return made.reshape(x.shape[0], steps, *made.shape[1:])
 
     def given_of(self, condition: Condition | None, draws: Draws | None = None) -> Tensor | None:
         """e(c), ``(B, E)``, with draws as in training; None where nothing is conditional."""

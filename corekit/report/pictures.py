@@ -28,6 +28,7 @@ def point_cloud_grid(
     columns: int = 4,
     *,
     cell: int = 256,
+    alike: Sequence[Cloud] | Tensor | None = None,
 ) -> Path:
     """Draw clouds in rows, each to its own scale, and save a PNG.
 
@@ -37,6 +38,7 @@ def point_cloud_grid(
         captions: Below each cloud.
         columns: Clouds per row.
         cell: Width of one cloud in pixels.
+        alike: Clouds to whose scales they are drawn instead.
     """
     arrays = _checked(clouds)
     texts = list(captions) if captions is not None else [""] * len(arrays)
@@ -44,7 +46,8 @@ def point_cloud_grid(
         raise UsageError(
             f"Pictures: there must be a caption per cloud, got {len(texts)} for {len(arrays)}."
         )
-    pictures = [_draw(a, *_frame(a), cell) for a in arrays]
+    frames = [_frame(a) for a in (arrays if alike is None else _checked(alike))]
+    pictures = [_draw(a, *frame, cell) for a, frame in zip(arrays, frames, strict=True)]
     return _save(_tile(pictures, texts, min(columns, len(pictures)), cell), path)
 
 
