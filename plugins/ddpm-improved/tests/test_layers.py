@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from corekit_ddpm_improved.layers import Pointwise, attention
-from torch.nn.functional import conv2d, scaled_dot_product_attention
+from corekit_ddpm_improved.layers import GroupNorm, Pointwise, attention
+from torch.nn.functional import conv2d, group_norm, scaled_dot_product_attention
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -39,3 +39,37 @@ def test_attention_is_its_formula_in_every_precision(dtype, training):
         )
         for a, b in zip(ours, theirs, strict=True):
             torch.testing.assert_close(a.double(), b, atol=4 * slack, rtol=4 * slack)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "every other", "signals"])
+def test_a_steered_norm_is_scaled_and_shifted_after_it(dtype, layout):
+    """In every layout; in half precision by sums in float32, of numbers far from zero."""
+    norm = GroupNorm(6).double()
+    assert norm.num_groups == 6
+    norm.num_groups = 3
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    x = (3 + torch.randn(2, 6, 4, 10, dtype=torch.float64)).to(dtype)
+    x = {
+        "contiguous": x,
+        "channels last": x.contiguous(memory_format=torch.channels_last),
+        "every other": x[..., ::2],
+        "signals": x[:, :, 0].contiguous(),
+    }[layout].requires_grad_()
+    steer = torch.randn(2, 12, dtype=torch.float64).to(dtype).requires_grad_()
+    scale, shift = steer.double().reshape(2, 2, 6, *(1,) * (x.ndim - 2)).unbind(1)
+    wanted = (1 + scale) * group_norm(x.double(), 3, norm.weight, norm.bias) + shift
+    what = (x, steer, norm.weight, norm.bias)
+    up = torch.randn_like(wanted)
+    theirs = torch.autograd.grad(wanted, what, up)
+    found = norm(x, steer)
+    assert found.dtype is dtype
+    ours = torch.autograd.grad(found, what, up.to(dtype))
+    slack = {torch.bfloat16: 0.02, torch.float32: 1e-5}.get(dtype, 1e-12)
+    for a, b in zip((found, *ours), (wanted, *theirs), strict=True):
+        assert (a.double() - b).norm() <= slack * b.double().norm()
+
+
+def test_a_steered_norm_takes_no_samples():
+    assert GroupNorm(6)(torch.zeros(0, 6, 4, 5), torch.zeros(0, 12)).shape == (0, 6, 4, 5)

@@ -77,12 +77,10 @@ class ResBlock(nn.Module):
             x, h = enlarged(x, size), enlarged(h, size)
         h = self.conv_in(h)
         e = self.embed(silu_e)
-        e = e.reshape(*e.shape, *(1,) * (x.ndim - 2))
         if self.scale_shift:
-            scale, shift = e.chunk(2, dim=1)
-            h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
+            h = self.norm_out(h, e)
         else:
-            h = self.norm_out(h + e)
+            h = self.norm_out(h + e.reshape(*e.shape, *(1,) * (x.ndim - 2)))
         y: Tensor = self.skip(x) + self.conv_out(self.dropout(silu(h)))
         return y
 

@@ -19,16 +19,36 @@ _POOLS = {1: avg_pool1d, 2: avg_pool2d, 3: avg_pool3d}
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation in float32 at least: 32 groups, or as many as divide the channels."""
+    r"""Group normalisation in float32 at least: 32 groups, or as many as divide the channels.
+
+    .. math:: y = (1 + s) \odot (w \odot \hat x + c) + b
+
+    Scale s and shift b are folded into w and c where memory is ordered sample by sample, channel by
+    channel: there they cost no pass over x.
+
+    Shape: x, y ``(B, channels, ...)``, of one dtype; steer, (s, b) ``(B, 2 * channels)`` or None.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__(max(g for g in range(1, 33) if channels % g == 0), channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The normalised x, in its dtype. In half precision the backward pass is slow and rough."""
+    def forward(self, x: Tensor, steer: Tensor | None = None) -> Tensor:
+        """y."""
         wide = torch.promote_types(x.dtype, torch.float32)
-        weight, bias = self.weight.to(wide), self.bias.to(wide)
-        return group_norm(x.to(wide), self.num_groups, weight, bias, self.eps).to(x.dtype)
+        gain, bias = self.weight.to(wide), self.bias.to(wide)
+        # On a CPU torch's norm (2.13) takes half precision and sums in float32; but where channels
+        # lie together its backward pass in half precision takes several times as long.
+        h = x if x.device.type == "cpu" and x.is_contiguous() else x.to(wide)
+        if steer is None:
+            return group_norm(h, self.num_groups, gain, bias, self.eps).to(x.dtype)
+        scale, shift = steer.to(wide).chunk(2, dim=1)
+        gain, bias = gain * (1 + scale), torch.addcmul(shift, bias, 1 + scale)  # (B, channels)
+        if x.is_contiguous() and len(x):  # samples side by side, as if channels of one
+            groups, one = len(x) * self.num_groups, h.view(1, -1, *x.shape[2:])
+            h = torch.group_norm(one, groups, gain.flatten(), bias.flatten(), self.eps)
+            return h.view(x.shape).to(x.dtype)
+        gain, bias = (p.reshape(*p.shape, *(1,) * (x.ndim - 2)) for p in (gain, bias))
+        return torch.addcmul(bias, group_norm(h, self.num_groups, eps=self.eps), gain).to(x.dtype)
 
 
 class Pointwise(nn.Conv2d):
@@ -53,13 +73,14 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     .. math:: \text{softmax}(q k^\top / \sqrt d)\, v
 
     By torch's fused kernel, whose backward pass on a CPU is two to five times slower than the plain
-    formula in half precision (torch 2.13): there this is the formula, its softmax in float32.
+    formula in half precision (torch 2.13): there this is the formula. (Its softmax computes in
+    float32 and rounds, without copies.)
 
     Shape: q, k, v and the result ``(B, heads, positions, d)``.
     """
     if q.device.type == "cpu" and q.dtype in (torch.bfloat16, torch.float16) and q.requires_grad:
         weight = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        return torch.softmax(weight.float(), -1).to(v.dtype) @ v
+        return torch.softmax(weight, -1) @ v
     return scaled_dot_product_attention(q, k, v)
 
 
