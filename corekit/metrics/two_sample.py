@@ -51,15 +51,26 @@ def two_sample(
     ).astype(float)
     np.fill_diagonal(distances, np.inf)
     is_reference = np.arange(r + s) < r
-    own = is_reference[distances.argmin(1)] == is_reference
+    # down the columns, as the reference has it: the approximations of EMD are not symmetric
+    own = is_reference[distances.argmin(0)] == is_reference
     return TwoSample(
         one_nna=float(own.mean()),
         one_nna_reference=float(own[:r].mean()),
         one_nna_samples=float(own[r:].mean()),
-        coverage=len(np.unique(reference_to_samples.argmin(0))) / r,
-        mmd=float(reference_to_samples.min(1).mean()),
-        mmd_samples=float(reference_to_samples.min(0).mean()),
+        coverage=coverage(reference_to_samples),
+        mmd=mmd(reference_to_samples),
+        mmd_samples=mmd(reference_to_samples.T),
     )
+
+
+def coverage(reference_to_samples: np.ndarray) -> float:
+    """Share of the reference shapes that are the nearest to some sample; distances ``(R, S)``."""
+    return len(np.unique(reference_to_samples.argmin(0))) / len(reference_to_samples)
+
+
+def mmd(reference_to_samples: np.ndarray) -> float:
+    """Mean distance of a reference shape to its nearest sample; distances ``(R, S)``."""
+    return float(reference_to_samples.min(1).mean())
 
 
 def one_nna_chance(n: int, m: int) -> float:

@@ -65,13 +65,20 @@ GOLDEN = os.environ.get("COREKIT_GOLDEN")
 )
 @pytest.mark.parametrize(
     "kind",
-    ["cd/{}_f64", "emd/{}_exact_L2_f64", "emd/{}_exact_squaredL2_f64"],
+    [
+        "cd/{}_f64",
+        "emd/{}_exact_L2_f64",
+        "emd/{}_exact_squaredL2_f64",
+        "emd/{}_approxmatch_pointflow_port_f64",
+        "emd/{}_approxmatch_pvd_lion_port_f64",
+    ],
 )
 def test_golden_figures(kind):
     with np.load(f"{GOLDEN}/pointcloud/metrics.npz") as golden:
         matrices = (golden[kind.format(p)] for p in ("ref_ref", "ref_sample", "sample_sample"))
         found = two_sample(*matrices)
-        prefix = kind.replace("/{}", "") + "_metrics"
+        prefix = kind.replace("/{}", "").replace("approxmatch", "approx") + "_metrics"
+        prefix = prefix.replace("port_f64", "port")
         wanted = {
             "one_nna": "1nn_acc",
             "one_nna_reference": "1nn_acc_t",
