@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from corekit.data_spec import Shape
+from corekit.errors import UsageError
 from corekit.interfaces.network import Network
 from corekit.nn.activation import Activation, make_activation
+from corekit.nn.spectral import SpectralLinear
 
 
 def mlp(
@@ -16,13 +18,14 @@ def mlp(
     out_features: int,
     hidden: Sequence[int],
     activation: Callable[[], nn.Module] = nn.SiLU,
+    linear: Callable[[int, int], nn.Linear] = nn.Linear,
 ) -> nn.Sequential:
     """Linear layers with an activation between them; linear if ``hidden`` is empty."""
     layers: list[nn.Module] = []
     for width in hidden:
-        layers += [nn.Linear(features, width), activation()]
+        layers += [linear(features, width), activation()]
         features = width
-    return nn.Sequential(*layers, nn.Linear(features, out_features))
+    return nn.Sequential(*layers, linear(features, out_features))
 
 
 class Mlp(Network):
@@ -36,6 +39,11 @@ class Mlp(Network):
         activation: relu, silu, gelu, tanh, elu or leaky_relu.
         zero_last: Whether a new network gives zeros, so that the layer around it starts where
             parameters of zero say.
+        spectral_norm: Whether the weights of each layer are divided by their largest singular value
+            (`corekit.nn.spectral`). Weights of zero have none: with ``zero_last`` false only.
+
+    Raises:
+        UsageError: If the last layer were zero and had to be divided.
 
     Shape: x ``(B, *in_shape)``, context ``(B, *context_shape)``; output ``(B, *out_shape)``.
     """
@@ -49,11 +57,21 @@ class Mlp(Network):
         hidden: Sequence[int] = (128, 128),
         activation: Activation = "relu",
         zero_last: bool = True,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__(in_shape, out_shape, context_shape)
+        if spectral_norm and zero_last:
+            raise UsageError(
+                "Mlp: zero_last must be false with spectral_norm, got true. Weights of zero cannot "
+                "be divided by their largest singular value."
+            )
         features = math.prod(in_shape) + math.prod(context_shape or (0,))
         self.layers = mlp(
-            features, math.prod(out_shape), hidden, lambda: make_activation(activation)
+            features,
+            math.prod(out_shape),
+            hidden,
+            lambda: make_activation(activation),
+            SpectralLinear if spectral_norm else nn.Linear,
         )
         if zero_last:
             zero(self.layers[-1])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from corekit.data_spec import Shape
 from corekit.errors import ShapeError
@@ -48,6 +49,17 @@ class MlpSpec(Spec):
     hidden: tuple[Width, ...] = Field((128, 128), description="width of each hidden layer")
     activation: Activation = Field("relu", description="between the layers")
     zero_last: bool = Field(True, description="whether a new network gives zeros")
+    spectral_norm: bool = Field(
+        False,
+        description="divide the weights of each layer by their largest singular value; needs "
+        "zero_last: false",
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.spectral_norm and self.zero_last:
+            raise ValueError("zero_last must be false with spectral_norm, got true")
+        return self
 
 
 class ConvNetSpec(Spec):

@@ -21,7 +21,13 @@ AFFINE = Conformance(
         {"max_log_scale": None},
     )
 )
-NETWORK = Conformance(options=({"hidden": (8,)}, {"hidden": (8, 6), "activation": "tanh"}))
+NETWORK = Conformance(
+    options=(
+        {"hidden": (8,)},
+        {"hidden": (8, 6), "activation": "tanh"},
+        {"hidden": (6,), "spectral_norm": True, "zero_last": False},
+    )
+)
 CONVNET = Conformance(options=({"hidden": 6},))
 _SMALL = {"type": "mlp", "hidden": (8,)}
 COUPLING = Conformance(

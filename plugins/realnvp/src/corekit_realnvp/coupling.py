@@ -3,6 +3,7 @@
 from functools import partial
 
 from corekit.data_spec import Shape
+from corekit.errors import ShapeError
 from corekit.flows.affine import Additive, Affine, Scale
 from corekit.flows.coupling import Coupling, NetworkFactory
 from corekit.flows.partition import Split
@@ -23,11 +24,14 @@ class _Plain(Coupling):
         *,
         swap: bool,
         zero_last: bool,
+        spectral_norm: bool = False,
     ) -> None:
         if len(event_shape) == 3:
             net: NetworkFactory = partial(ConvNet, hidden=hidden, zero_last=zero_last)
         else:
-            net = partial(Mlp, hidden=(hidden, hidden), zero_last=zero_last)
+            net = partial(
+                Mlp, hidden=(hidden, hidden), zero_last=zero_last, spectral_norm=spectral_norm
+            )
         super().__init__(
             event_shape, context_shape, univariate=univariate, net=net, split=split, swap=swap
         )
@@ -55,6 +59,8 @@ class AffineCoupling(_Plain):
         hidden: Width of the two hidden layers of the conditioner.
         scale: exp, sigmoid2, softplus or softclip (`corekit.flows.affine.Affine`).
         max_log_scale: m, the bound on the log-scale of exp and softclip, nats.
+        spectral_norm: Divide the weights of each layer of the perceptron by their largest singular
+            value (`corekit.nn.spectral`). The network starts at random, not at zero.
 
     Shape:
         - x, z: ``(B, D)`` or ``(B, C, H, W)``; any D >= 2, odd too
@@ -85,11 +91,22 @@ class AffineCoupling(_Plain):
         hidden: int = 256,
         scale: Scale = "exp",
         max_log_scale: float = 2.0,
+        spectral_norm: bool = False,
     ) -> None:
-        univariate = Affine(scale, max_log_scale)
-        zero_last = scale != "sigmoid2"  # a new layer is the identity
+        if spectral_norm and len(event_shape) == 3:
+            raise ShapeError(
+                "AffineCoupling: spectral_norm must have an event (D,), for which there is a "
+                f"perceptron, got {tuple(event_shape)}."
+            )
         super().__init__(
-            event_shape, context_shape, univariate, hidden, split, swap=swap, zero_last=zero_last
+            event_shape,
+            context_shape,
+            Affine(scale, max_log_scale),
+            hidden,
+            split,
+            swap=swap,
+            zero_last=scale != "sigmoid2" and not spectral_norm,  # a new layer is the identity
+            spectral_norm=spectral_norm,
         )
 
 

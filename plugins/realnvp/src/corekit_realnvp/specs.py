@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from corekit.data_spec import Shape
+from corekit.errors import ShapeError
 from corekit.spec import Spec
 from corekit.spec.couplings import SPLIT, Activation, Split, check_split
 
@@ -24,10 +25,19 @@ class AffineCouplingSpec(Spec):
     max_log_scale: float = Field(
         2.0, gt=0, description="bound on |log scale| of exp and softclip, nats"
     )
+    spectral_norm: bool = Field(
+        False,
+        description="divide the weights of the conditioner's layers by their largest singular "
+        "value; not of images",
+    )
 
     def shape(self, event_shape: Shape, context_shape: Shape | None = None) -> Shape:
         """The shape is kept; there must be two features or channels to split."""
         check_split(self.type, self.split, event_shape)
+        if self.spectral_norm and len(event_shape) == 3:
+            raise ShapeError(
+                f"{self.type}: spectral_norm must have an event (D,), got {tuple(event_shape)}."
+            )
         return event_shape
 
 
