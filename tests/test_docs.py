@@ -334,8 +334,9 @@ def test_an_example_is_valid_up_to_its_data_file(example, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     loaded = load_spec(example)
     data = loaded.spec.data
-    path = getattr(getattr(data, "of", data), "path", None)
-    if path is not None:
+    for path in (getattr(part, "path", None) for part in (data, getattr(data, "of", None))):
+        if path is None:
+            continue
         with pytest.raises(errors.SpecError, match="path must name a file") as caught:
             check_spec(loaded)
         assert caught.value.exit_code == 5

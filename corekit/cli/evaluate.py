@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", default="test", help="held-out data, e.g. val+test (default test)"
     )
     parser.add_argument(
-        "--metric", action="append", metavar="NAME", help="instead of the spec's metrics"
+        "--metric",
+        action="append",
+        metavar="NAME",
+        help="a name, or {type: NAME, ...}, instead of the spec's metrics",
     )
     parser.add_argument(
         "--ood", metavar="DATA", help="also tell these from held-out data: a file, a spec or a run"

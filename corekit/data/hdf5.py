@@ -14,7 +14,7 @@ import numpy as np
 from corekit.data.hdf5_file import Hdf5File, check_finite, contents, plain
 from corekit.data.point_clouds import CloudSplit, ScaleMode, coordinate_std
 from corekit.data.shapenet import SYNSETS
-from corekit.data_spec import DataSpec
+from corekit.data_spec import DataSpec, Shape
 from corekit.errors import DataError
 from corekit.interfaces.dataset import Dataset
 
@@ -42,8 +42,10 @@ class Hdf5Split(CloudSplit):
         scale: str,
         global_std: float | None,
         resample: bool,
+        labels: bool = False,
     ) -> None:
-        super().__init__(points, scale=scale, global_std=global_std, resample=resample)
+        how = {"resample": resample, "labels": labels}
+        super().__init__(points, scale=scale, global_std=global_std, **how)
         self.file = file
         self.blocks = tuple(blocks)
         self._starts = np.cumsum([0, *(block.length for block in self.blocks)])
@@ -53,19 +55,20 @@ class Hdf5Split(CloudSplit):
 
     def label(self, index: int) -> int:
         """The number of the shape's category."""
-        return self._place(index)[0].label
+        return self.place(index)[0].label
 
     def name(self, index: int) -> str:
         """Group and row: ``03001627/12``."""
-        block, row = self._place(index)
+        block, row = self.place(index)
         return f"{block.path.split('/')[1]}/{row}"
 
-    def _place(self, index: int) -> tuple[Block, int]:
+    def place(self, index: int) -> tuple[Block, int]:
+        """The array that shape ``index`` is in, and its row there."""
         which = int(np.searchsorted(self._starts, self._row(index), side="right")) - 1
         return self.blocks[which], index - int(self._starts[which])
 
     def _read(self, index: int) -> np.ndarray:
-        block, row = self._place(index)
+        block, row = self.place(index)
         try:
             cloud: np.ndarray = self.file.open()[block.path][row].astype(np.float32)
         except OSError as error:
@@ -95,6 +98,7 @@ class Hdf5PointClouds(Dataset):
         resample: Random points of a cloud at each reading, else its first ones.
         dimensions: Coordinates per point, D.
         stats: What the std of ``global_unit`` is taken over.
+        labels: Hand the number of the category on as the condition "labels".
 
     Raises: DataError if the file is missing, is not HDF5, has another layout, lacks a category.
     """
@@ -109,9 +113,11 @@ class Hdf5PointClouds(Dataset):
         resample: bool = True,
         dimensions: int = 3,
         stats: Literal["train", "all"] = "train",
+        labels: bool = False,
     ) -> None:
         self.file = Hdf5File(path)
         self.points, self.scale, self.resample, self.stats = points, scale, resample, stats
+        self.labels = labels
         try:
             layout = _read_layout(self.file, dimensions)
             self.categories = _choose(self.file, layout, categories)
@@ -128,7 +134,10 @@ class Hdf5PointClouds(Dataset):
         }
         self.splits = tuple(split for split in SPLITS if self._blocks[split])
         train_size = sum(block.length for block in self._blocks["train"])
-        self.data_spec = DataSpec((points, dimensions), size=train_size or None)
+        conditions: dict[str, Shape] = {"labels": ()} if labels else {}
+        self.data_spec = DataSpec(
+            (points, dimensions), size=train_size or None, condition_shapes=conditions
+        )
         self._std: float | None = None
 
     def split(self, name: str) -> Hdf5Split:
@@ -145,6 +154,7 @@ class Hdf5PointClouds(Dataset):
             scale=self.scale,
             global_std=self.global_std() if self.scale == "global_unit" else None,
             resample=self.resample,
+            labels=self.labels,
         )
 
     def global_std(self) -> float:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from corekit.data.fingerprint import fingerprint
-from corekit.data.image_names import class_of, find_splits, licence_file
+from corekit.data.folders import licence_file
+from corekit.data.image_names import class_of, find_splits
 from corekit.data.pixels import MODES, level_values, read_pixels
 from corekit.data_spec import Shape, pixel_spec
 from corekit.errors import DataError, UsageError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from corekit.data.folders import list_files
 from corekit.data.splitting import SPLIT_OF, SPLITS, split_names
 from corekit.errors import DataError
 
@@ -22,27 +22,8 @@ with the class, where there is one, in the name of a folder or before the first 
 
 
 def list_images(root: Path) -> list[str]:
-    """Image files below a folder, as paths relative to it with "/".
-
-    In the order of improved-diffusion: by name, what is in a folder in the folder's place. Hidden
-    files and folders are left out. Links are followed, but none back to a folder that it is in.
-    """
-    found: list[str] = []
-    _list_into(root, "", found, (os.path.realpath(root),))
-    return found
-
-
-def _list_into(root: Path, below: str, found: list[str], above: tuple[str, ...]) -> None:
-    with os.scandir(root / below) as entries:
-        members = sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
-    for entry in members:
-        name = f"{below}{entry.name}"
-        if entry.is_dir():
-            real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-            if real not in above:
-                _list_into(root, f"{name}/", found, (*above, real))
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-            found.append(name)
+    """Image files below a folder: `list_files`."""
+    return list_files(root, SUFFIXES)
 
 
 def find_splits(root: Path, share: float) -> tuple[dict[str, list[str]], int]:
@@ -88,11 +69,3 @@ def class_of(root: Path, name: str, labels: str | None, below: int) -> str:
             "Move it, or set `labels: prefix`."
         )
     return folders[0]
-
-
-def licence_file(root: Path) -> str | None:
-    """The first line of a licence file in the folder."""
-    for file in sorted(root.glob("LICEN[CS]E*")):
-        with open(file, encoding="utf-8", errors="replace") as lines:
-            return f"{file.name}: {next(iter(lines), '').strip()}"
-    return None

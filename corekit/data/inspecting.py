@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from corekit.data import csv_file, idx_file, image_names
+from corekit.data import csv_file, idx_file, image_names, mesh_names
 from corekit.data.array_files import HDF5_SUFFIXES, file_names, open_arrays
 from corekit.data.array_layout import EXPECTED, find_arrays, form_of
 from corekit.data.fingerprint import fingerprint
+from corekit.data.folders import list_files
 from corekit.data.rows import Rows
+from corekit.data.splitting import SPLITS
 from corekit.errors import DataError
 
 _LOOKED_AT = 64 * 2**20  # bytes of an array whose range is told
@@ -27,6 +29,7 @@ _TEXTS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 LAYOUTS = f"""\
 one of these:
 a folder of {image_names.LAYOUT}
+a folder of {mesh_names.LAYOUT}
 a file .npz, .npy or .h5, or a folder of .npy files, with {EXPECTED}
 a folder or a file of {idx_file.LAYOUT}
 {csv_file.LAYOUT}"""
@@ -65,6 +68,8 @@ def look(path: Path) -> Finding:
             return _look_at_idx(path)
         if any(path.glob("*.npy")):
             return _look_at_arrays(path)
+        if list_files(path, mesh_names.SUFFIXES):  # before images: meshes may have textures
+            return _look_at_meshes(path)
         if image_names.list_images(path):
             return _look_at_images(path)
     elif name.endswith(_ARRAYS):
@@ -208,6 +213,23 @@ def _classes(path: Path, names: Sequence[str], below: int) -> tuple[str | None, 
         if 2 <= len(found) <= len(names) / 2:
             return labels, found
     return None, []
+
+
+def _look_at_meshes(path: Path) -> Finding:
+    found = mesh_names.find_meshes(path, 0.1)
+    names = [n for parts in found.values() for members in parts.values() for n in members]
+    rows = [
+        (group, *(str(len(parts.get(split, ()))) for split in SPLITS))
+        for group, parts in found.items()
+    ]
+    notes = (
+        "What has no split of its own is taken by a share: `held_out: 0.1`.",
+        "pointcloud.meshes is in the package corekit-pointcloud-diffusion and needs trimesh: "
+        "pip install 'corekit-pointcloud-diffusion[meshes]'",
+    )
+    data = {"type": "pointcloud.meshes", "path": str(path)}
+    header = ("CLASS", *map(str.upper, SPLITS))
+    return Finding(f"{len(names)} meshes", header, rows, data, fingerprint(path, names), notes)
 
 
 def _look_at_idx(path: Path) -> Finding:

@@ -149,12 +149,16 @@ class CloudSplit(Split):
         condition = Condition(labels=torch.tensor(self.label(index))) if self.labels else None
         return Item(torch.from_numpy(points), condition)
 
+    def raw(self, index: int) -> np.ndarray:
+        """All points of shape ``index`` as they are stored, unscaled. Do not write to it."""
+        return self._read(self._row(index))
+
     def cloud(self, index: int) -> np.ndarray:
         """All points of shape ``index``, scaled. Do not write to it: it is kept."""
         cached = self._cache.get(index)
         if cached is not None:
             return cached
-        raw = self._read(self._row(index))
+        raw = self.raw(index)
         shift, scale = self._shift_and_scale(raw, index)
         cloud: np.ndarray = ((raw - shift) / scale).astype(np.float32, copy=False)
         if self._cached_bytes + cloud.nbytes <= self.cache_bytes:
@@ -164,7 +168,7 @@ class CloudSplit(Split):
 
     def shift_and_scale(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """What brings shape ``index`` back to its stored size: x * scale + shift."""
-        return self._shift_and_scale(self._read(self._row(index)), index)
+        return self._shift_and_scale(self.raw(index), index)
 
     def _shift_and_scale(self, raw: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
         try:

@@ -76,6 +76,17 @@ def save_pairs(
     return None
 
 
+def save_completions(samples: Tensor, points: Tensor, mask: Tensor, path: Path) -> Path | None:
+    """Draw clouds and, below each, the points that were given; None if they are no clouds in space.
+
+    Shape: samples ``(S, N, 3)``, points ``(S, K, 3)``, mask ``(S, K)``, True where one is given.
+    """
+    if not _is_cloud(samples.shape[1:]):
+        return None
+    given = [row[seen] for row, seen in zip(points, mask, strict=True)]
+    return pairs_grid(list(samples), given, path, ("completion", "given"))
+
+
 def save_npz(samples: Tensor, labels: Tensor | None, path: Path, data: DataSpec) -> Path:
     """Write images as evaluation suites read them: ``arr_0`` uint8 ``(S, H, W, C)``, 3 for grey.
 

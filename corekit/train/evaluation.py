@@ -7,11 +7,13 @@ from torch import Tensor
 
 from corekit.build import build_dataset, component
 from corekit.data.loading import fixed_batches
+from corekit.errors import SpecError
 from corekit.interfaces.dataset import Dataset, Figure, Metric
 from corekit.interfaces.draws import RowDraws, seed_of
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import GenerativeModel
-from corekit.spec import RunSpec, spec_class
+from corekit.spec import RunSpec, run_spec, spec_class
+from corekit.spec.yaml12 import parse
 from corekit.train.conditions import of_examples
 from corekit.train.heldout import heldout_loss, nonempty
 from corekit.train.invertibility import invertibility_of
@@ -41,7 +43,7 @@ def evaluate(
         model: In eval mode.
         spec: Its spec.
         split: Held-out data, several splits joined by "+".
-        metrics: Names of metrics, instead of those of the spec.
+        metrics: Metrics instead of those of the spec: names, or YAML with a type and options.
         num: Samples for metrics of samples; as many as held-out examples unless given.
         seed: Of all noise.
         share: Of several processes, each takes some of the batches; all get the figures.
@@ -61,11 +63,14 @@ def evaluate(
     else:
         figures += [likelihood_figure(model, dataset, name, seed, share) for name in splits]
     held_out = torch.cat([_all(dataset, name, seed) for name in splits])
+    seen: dict[str, tuple[Tensor, Tensor]] = {}  # samples are made once for all metrics
     for part in _chosen(spec, metrics):
         metric: Metric = component("metric", part)
-        made, reference = _measured(
-            metric, model, dataset, splits, held_out, num, seed, share, options
-        )
+        if metric.needs not in seen:
+            seen[metric.needs] = _measured(
+                metric, model, dataset, splits, held_out, num, seed, share, options
+            )
+        made, reference = seen[metric.needs]
         measured = metric(made, reference, _all(dataset, "train", seed))
         unit = "bits per dimension" if metric.needs == "bits_per_dim" else ""
         figures += [figure_row(f"{part.type}/{k}", figure, unit) for k, figure in measured.items()]
@@ -118,10 +123,25 @@ def _measured(
 
 
 def _chosen(spec: RunSpec, metrics: list[str] | None) -> list[Any]:
-    """The metrics of the spec, or those of these names with their defaults."""
+    """The metrics of the spec, or these: names, or what a spec may say, ``{type: ..., ...}``."""
     if metrics is None:
         return list(spec.metrics)
-    return [spec_class("metric", name).model_validate({}) for name in metrics]
+    return [
+        _written(spec, text)
+        if text.lstrip().startswith("{")
+        # a name alone is no spec: what is wrong with it is told without a place
+        else spec_class("metric", text).model_validate({})
+        for text in metrics
+    ]
+
+
+def _written(spec: RunSpec, text: str) -> Any:
+    """A metric with its options, checked as in a spec file."""
+    tree, problems = parse(text, "--metric")
+    if tree is None or problems:
+        raise SpecError(*problems)
+    given = {"version": 1, "model": spec.model, "data": spec.data, "metrics": [tree.plain()]}
+    return run_spec(given).metrics[0]
 
 
 def _all(dataset: Dataset, split: str, seed: int) -> Tensor:

@@ -12,7 +12,13 @@ from torch import Tensor
 from corekit.interfaces.draws import RowDraws
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import GenerativeModel
-from corekit.report.save import save_npz, save_picture, save_rows, with_ending
+from corekit.report.save import (
+    save_completions,
+    save_npz,
+    save_picture,
+    save_rows,
+    with_ending,
+)
 from corekit.train.conditions import Conditions
 from corekit.train.processes import ALONE, Share
 
@@ -65,7 +71,8 @@ def sample_and_save(
 
     With ``npz`` also ``path.npz`` as evaluation suites for images read it.
 
-    Of several processes, each draws some and the main one writes. Beside points in the plane stands
+    Of several processes, each draws some and the main one writes. Below completed clouds stand the
+    points that were given. Beside points in the plane stands
     the density of a model that has one, exactly.
 
     Returns:
@@ -81,8 +88,12 @@ def sample_and_save(
         save_npz(samples, labels, with_ending(path, ".npz"), model.data)
     facts = {"seed": seed, "num": n, **{k: repr(v) for k, v in options.items()}}
     with_ending(path, ".json").write_text(json.dumps(facts, indent=1) + "\n")
-    density = _log_density(model, options)
-    picture = save_picture(samples, with_ending(path, ".png"), captions, model.data, density)
+    given = conditions(range(n)) if conditions is not None else None
+    if given is not None and given.points is not None and given.mask is not None:
+        picture = save_completions(samples, given.points, given.mask, with_ending(path, ".png"))
+    else:
+        density = _log_density(model, options)
+        picture = save_picture(samples, with_ending(path, ".png"), captions, model.data, density)
     return picture or with_ending(path, ".npy")
 
 

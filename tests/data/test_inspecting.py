@@ -193,7 +193,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, folder):
     (tmp_path / "a.h5").write_text("mine")
     with pytest.raises(UsageError, match="there must be no such file, got one"):
         convert(data, tmp_path / "a.h5")
-    with pytest.raises(DataError, match="must be image_folder, arrays, idx or csv, got Toy2d"):
+    with pytest.raises(DataError, match=r"must be image_folder, .* or clouds of points, got Toy2d"):
         convert(Toy2d(size=9), tmp_path / "b.h5")
 
 

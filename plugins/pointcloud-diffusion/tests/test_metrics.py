@@ -1,18 +1,16 @@
-"""Chamfer and OneNna say the right number and what it is to be compared with."""
+"""Metrics of reconstructions say the right number and what it is to be compared with."""
 
-import os
-
-import corekit_pointcloud_diffusion.metrics as metrics
 import numpy as np
 import pytest
 import torch
-from corekit_pointcloud_diffusion.metrics import Chamfer, OneNna
+from corekit_pointcloud_diffusion.metrics import Chamfer, Emd, FScore
 
-from corekit.data.hdf5 import Hdf5PointClouds
 from corekit.data.shapes3d import Shapes3d
-from corekit.errors import DataError
-from corekit.metrics.distances import chamfer, pairwise_chamfer
-from corekit.metrics.two_sample import one_nna_chance, two_sample
+from corekit.errors import ShapeError
+from corekit.metrics.distances import chamfer, paired_chamfer
+from corekit.metrics.emd import emd
+from corekit.metrics.f_score import paired_f_score
+from corekit.metrics.soft_matching import soft_matching
 
 
 def clouds(split, rows):
@@ -35,112 +33,60 @@ def test_chamfer_is_to_the_own_shape_with_another_beside(shapes):
     assert figure.value == pytest.approx(np.mean(own))
     assert figure.references["another shape"] == pytest.approx(np.mean(other))
     assert figure.protocol["sd_over_shapes"] == pytest.approx(np.std(own, ddof=1))
-    assert (figure.better, Chamfer.needs, OneNna.needs) == ("lower", "reconstructions", "samples")
+    assert (figure.better, Chamfer.needs) == ("lower", "reconstructions")
     alone = Chamfer()(noisy[:1], reference[:1], train)["chamfer"]
     assert alone.references == {}
 
 
-def test_one_nna_is_that_of_the_normalised_clouds(shapes):
-    samples, reference, train = shapes
-
-    def unit_box(x):
-        low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
-        return (x - (low + high) / 2) / ((high - low).amax(2, keepdim=True) / 2)
-
-    r, s = unit_box(reference), unit_box(samples[:10] * 3 + 1)
-    wanted = two_sample(pairwise_chamfer(r), pairwise_chamfer(r, s), pairwise_chamfer(s))
-    figures = OneNna(subsets=2)(samples[:10] * 3 + 1, reference, train)
-    assert figures["one_nna"].value == wanted.one_nna
-    assert figures["coverage"].value == wanted.coverage
-    assert figures["mmd"].value == pytest.approx(wanted.mmd, rel=1e-4)
-    assert figures["one_nna"].sd is None
-
-
-def test_chance_ceiling_and_floor_stand_beside_it(shapes):
-    samples, reference, train = shapes
-    figure = OneNna(subsets=5, points=48)(samples[:6], reference, train)["one_nna"]
-    assert figure.references["chance"] == one_nna_chance(6, 10)
-    assert figure.references["floor"] > 0.8
-    assert 0.2 < figure.references["ceiling"] < 0.85
-    wanted = {"samples": 6, "compared": 6, "reference": 10, "points": 48, "normalise": "shape_bbox"}
-    assert wanted.items() <= figure.protocol.items()
-    assert figure.protocol["ceiling"] == "6 of 60 training shapes"
-    assert figure.protocol["ceiling_sd"] > 0
-    assert figure.better == "chance"
-
-
-def test_more_samples_than_reference_give_a_mean_and_sd_over_subsets(shapes):
-    samples, reference, train = shapes
-    figure = OneNna(subsets=6, points=48)(samples, reference, train)["one_nna"]
-    assert figure.sd > 0
-    assert (figure.protocol["samples"], figure.protocol["compared"]) == (20, 10)
-    assert figure.protocol["subsets"] == 6
-
-
-def test_subsets_are_of_distinct_samples_with_their_own_distances(shapes, monkeypatch):
-    samples, reference, train = shapes
-    seen = []
-    monkeypatch.setattr(metrics, "two_sample", lambda *m: seen.append(m) or two_sample(*m))
-    OneNna(subsets=3, normalise="none")(samples, reference, train)
-    across, among = pairwise_chamfer(reference, samples), pairwise_chamfer(samples)
-    for _, some, within in seen[:3]:  # of the samples, before the ceiling and the floor
-        rows = np.abs(across[:, :, None] - some[:, None]).sum(0).argmin(0)
-        assert len(set(rows)) == 10
-        np.testing.assert_allclose(some, across[:, rows], rtol=1e-6)
-        np.testing.assert_allclose(within, among[np.ix_(rows, rows)], rtol=1e-6)
-
-
-def test_a_collapsed_model_is_found_out(shapes):
+def test_every_figure_tells_how_it_was_measured(shapes):
     _, reference, train = shapes
-    same = train[:1].repeat(10, 1, 1) + 1e-3 * torch.arange(10)[:, None, None]
-    figures = OneNna(subsets=2, normalise="none")(same, reference, train)
-    assert figures["one_nna"].value > 0.9
-    assert figures["coverage"].value <= 0.2
+    wanted = {"normalise": "none", "points": (64, 64), "samples": 10, "reference": 10, "train": 60}
+    for metric, emd_kind in ((Chamfer(), None), (FScore(), None), (Emd(), "exact, mean distance")):
+        (figure,) = metric(reference + 0.01, reference, train).values()
+        assert wanted.items() <= figure.protocol.items()
+        assert figure.protocol.get("emd") == emd_kind
+        assert figure.protocol["distance"] == metric.definition
 
 
-def test_the_same_seed_gives_the_same_figures_in_any_order(shapes):
-    samples, reference, train = shapes
-    metric = OneNna(subsets=3, points=32)
-    first = metric(samples, reference, train)
-    metric(samples[:8], reference, train)
-    assert metric(samples, reference, train) == first  # ceiling and floor come from memory
-    assert OneNna(subsets=3, points=32)(samples, reference, train) == first
-    assert OneNna(subsets=3, points=32, seed=1)(samples, reference, train) != first
+def test_normalised_is_by_the_size_of_the_own_shape(shapes):
+    _, reference, train = shapes
+    low, high = reference.amin(1), reference.amax(1)
+    half = (high - low).amax(1) / 2
+    figure = Chamfer(normalise="shape_bbox")(reference + 0.01, reference, train)["chamfer"]
+    plain = paired_chamfer(reference + 0.01, reference) / half.numpy() ** 2
+    assert figure.value == pytest.approx(plain.mean(), rel=1e-4)
 
 
-def test_ceiling_and_floor_are_measured_once(shapes, monkeypatch):
-    samples, reference, train = shapes
-    metric = OneNna(subsets=2, points=32)
-    metric(samples, reference, train)
-    compare, calls = metric._compare, []
-    monkeypatch.setattr(metric, "_compare", lambda *a: calls.append(a) or compare(*a))
-    metric(samples + 1, reference, train)
-    assert len(calls) == 1
-    metric(samples, reference, train + 1)
-    assert len(calls) == 3
+def test_emd_is_of_the_kind_that_its_name_says(shapes):
+    _, reference, train = shapes
+    noisy = reference + 0.1 * torch.randn(reference.shape, generator=torch.manual_seed(0))
+    pairs = list(zip(noisy, reference, strict=True))
+    x, y = noisy.double(), reference.double()
+    wanted = {
+        "exact": ("emd", np.mean([emd(a, b) for a, b in pairs])),
+        "squared": ("emd_squared", np.mean([emd(a, b, squared=True) for a, b in pairs])),
+        "pointflow": ("emd_pointflow", soft_matching(x, y, "pointflow").cost.mean().item()),
+        "pvd": ("emd_pvd", soft_matching(x, y, "pvd").cost.mean().item()),
+    }
+    for kind, (name, value) in wanted.items():
+        figures = Emd(kind=kind)(noisy, reference, train)
+        assert list(figures) == [name]
+        assert figures[name].value == pytest.approx(value)
+        assert figures[name].references["another shape"] > value
+        assert ("not EMD" in figures[name].protocol["emd"]) == (kind in ("pointflow", "pvd"))
+    with pytest.raises(ShapeError, match="equally many points, got 32 and 64"):
+        Emd()(noisy[:, :32], reference, train)
 
 
-def test_sets_that_are_too_small_or_not_finite_are_refused(shapes):
-    samples, reference, train = shapes
-    with pytest.raises(DataError, match="at least 2 samples, got 1"):
-        OneNna()(samples[:1], reference, train)
-    with pytest.raises(DataError, match="finite"):
-        OneNna(normalise="none")(samples * torch.nan, reference, train)
-
-
-REAL = os.environ.get("COREKIT_DATA")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not REAL, reason="COREKIT_DATA does not name a folder with real data")
-def test_training_shapes_reach_the_known_ceiling_on_headwear():
-    data = Hdf5PointClouds(f"{REAL}/ldraw_pc2048_small.h5", ["headwear"], points=512, scale="none")
-    held_out = [clouds(s, range(len(s))) for s in (data.split("val"), data.split("test"))]
-    train = clouds(data.split("train"), range(230))
-    figures = OneNna(normalise="none")(train[:58], torch.cat(held_out), train)
-    # a subset of the training shapes measured elsewhere: 1-NNA 0.47, COV 0.50, MMD 0.0046
-    wanted = {"one_nna": 0.47, "coverage": 0.50, "mmd": 0.0046}
-    for name, value in wanted.items():
-        sd = figures[name].protocol["ceiling_sd"]
-        assert figures[name].references["ceiling"] == pytest.approx(value, abs=3 * sd)
-    assert figures["one_nna"].references["floor"] > 0.85
+def test_f_score_is_high_for_good_reconstructions(shapes):
+    _, reference, train = shapes
+    near = reference + 0.02
+    figure = FScore(threshold=0.03, squared=False)(near, reference, train)["f_score"]
+    assert figure.value == paired_f_score(near, reference, threshold=0.03, squared=False).mean()
+    assert 1 > figure.value > figure.references["another shape"]
+    assert (figure.better, figure.protocol["distance"]) == (
+        "higher",
+        "F-score, distance below 0.03",
+    )
+    squared = FScore(threshold=0.03**2)(near, reference, train)["f_score"]
+    assert squared.value == figure.value

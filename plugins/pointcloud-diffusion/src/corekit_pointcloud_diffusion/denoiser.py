@@ -1,6 +1,5 @@
 """The pointwise denoiser: one perceptron for every point, gated by the condition."""
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -14,9 +13,12 @@ from corekit.errors import ShapeError, UsageError
 from corekit.interfaces.denoiser import Denoiser, Predicts
 from corekit.interfaces.records import Condition, NoiseLevel
 from corekit.nn.recompute import recomputed
+from corekit_pointcloud_diffusion.layers import Classes, taken, time_features
 
 TILE = 512
 """Points that go through all layers together on one core, so that activations stay in its cache."""
+FEATURES = 32
+"""Numbers that tell the time, or a class."""
 SEGMENT = 3
 """Layers of which the input alone is kept where activations are computed again."""
 
@@ -28,17 +30,19 @@ class PointwiseNet(Denoiser):
         c = (\text{time}, z)
 
     with a leaky ReLU (slope 0.01) after all layers but the last. Points do not interact given z, so
-    any number of them can be denoised. The gate is folded into the weights of each cloud,
+    any number of them can be denoised. With ``classes`` the context holds 32 learned numbers of the
+    class as well. The gate is folded into the weights of each cloud,
     (diag(gate) W) x + (gate b + H c), which saves a pass over all activations per layer.
 
     Args:
         event_shape: ``(points, dimensions)``.
-        condition_shapes: ``{"vector": (C,)}`` for the latent, or empty.
+        condition_shapes: Any of vector ``(C,)``, for the latent, and labels ``()``.
         out_channels: Must be the dimensions: the variance is not learned.
         hidden: Widths of the hidden layers.
         residual: Add x_t to the output.
         time: "sinusoidal": 32 features of 1000 x time; "beta": (beta, sin beta, cos beta) as in the
             reference, whose values differ little between steps.
+        classes: Number of classes, if labels condition it. A label of -1 is no class.
         predicts: What the output is.
 
     Shape: x_t, output ``(B, N, dimensions)``, any N.
@@ -65,6 +69,7 @@ class PointwiseNet(Denoiser):
         hidden: Sequence[int] = (128, 256, 512, 256, 128),
         residual: bool = True,
         time: Literal["sinusoidal", "beta"] = "sinusoidal",
+        classes: int | None = None,
         predicts: Predicts = "eps",
     ) -> None:
         super().__init__()
@@ -80,13 +85,15 @@ class PointwiseNet(Denoiser):
         if time not in ("sinusoidal", "beta"):
             raise UsageError(f"PointwiseNet: time must be 'sinusoidal' or 'beta', got {time!r}.")
         self.event_shape, self.predicts = tuple(event_shape), predicts
-        self.condition_shapes = {k: v for k, v in (condition_shapes or {}).items() if k == "vector"}
+        names = ("vector", "labels")
+        self.condition_shapes = taken("PointwiseNet", condition_shapes, classes, names)
         self.residual, self.time = residual, time
         widths = (dimensions, *hidden, dimensions)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
-        context = (32 if time == "sinusoidal" else 3) + sum(
-            v[0] for v in self.condition_shapes.values()
-        )
+        self.label = None if classes is None else Classes("PointwiseNet", classes, FEATURES)
+        context = FEATURES if time == "sinusoidal" else 3
+        context += sum(self.condition_shapes.get("vector", ()))
+        context += 0 if classes is None else FEATURES
         # The gates and the shifts of all layers are two matrices: one product each per call.
         self.gate = nn.Linear(context, sum(widths[1:]))
         self.shift = nn.Linear(context, sum(widths[1:]), bias=False)
@@ -94,11 +101,7 @@ class PointwiseNet(Denoiser):
     def _forward(
         self, x_t: Tensor, level: NoiseLevel, condition: Condition | None, previous: Tensor | None
     ) -> Tensor:
-        context = self._embed(level).to(x_t.dtype)
-        if self.condition_shapes:
-            z = Condition.vector_of(condition, "PointwiseNet")
-            context = torch.cat([context, z.to(x_t.dtype)], dim=1)  # (B, context)
-        folded = self._fold(context)
+        folded = self._fold(self._context(level, condition, x_t.dtype))
         compiled = torch.compiler.is_compiling()  # a compiler has tiles of its own
         if x_t.device.type == "cpu" and not compiled and torch.get_num_threads() == 1 and len(x_t):
             # Unbound once: indexing would cost a tensor of zeros per use in the backward pass.
@@ -110,6 +113,17 @@ class PointwiseNet(Denoiser):
         else:
             y = self._batched(x_t, folded)
         return x_t + y if self.residual else y
+
+    def _context(
+        self, level: NoiseLevel, condition: Condition | None, dtype: torch.dtype
+    ) -> Tensor:
+        """What the gates are told: the time, the latent and the class, ``(B, context)``."""
+        parts = [self._embed(level).to(dtype)]
+        if "vector" in self.condition_shapes:
+            parts.append(Condition.vector_of(condition, "PointwiseNet").to(dtype))
+        if self.label is not None and condition is not None and condition.labels is not None:
+            parts.append(self.label(condition.labels).to(dtype))
+        return torch.cat(parts, dim=1)
 
     def _fold(self, context: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Weight ``(B, out, in)`` and bias ``(B, out)`` of every layer, gates folded in."""
@@ -156,9 +170,4 @@ class PointwiseNet(Denoiser):
                 )
             beta = level.beta.unsqueeze(1)
             return torch.cat([beta, beta.sin(), beta.cos()], dim=1)
-        frequencies = torch.exp(
-            torch.arange(16, device=level.time.device, dtype=level.time.dtype)
-            * (-math.log(10_000) / 16)
-        )
-        angles = 1000 * level.time.unsqueeze(1) * frequencies
-        return torch.cat([angles.sin(), angles.cos()], dim=1)
+        return time_features(level.time, FEATURES)

@@ -21,6 +21,7 @@ _UNUSED = {  # parts that the smaller models do not have
     "gaussian": ("prior.",),
     "autoencoder": ("prior.", "encoder.log_var."),
 }
+_SPECTRAL = {"weight_orig": "weight", "weight_u": "u", "weight_v": "v"}
 _HYPER = {
     "_hyper_gate.weight": "gate.weight",
     "_hyper_gate.bias": "gate.bias",
@@ -65,10 +66,7 @@ class DpmImporter(Importer):
                 f"{path}: must be a checkpoint of diffusion-point-cloud, got no '{missing[0]}' in "
                 f"it. It has: {', '.join(list(state)[:4])} ..."
             )
-        if any(k.endswith("weight_orig") for k in state):
-            raise CheckpointError(
-                f"{path}: must be without spectral norm, got spectral-norm weights."
-            )
+        state, spectral = _without_spectral_names(state)
         kind = self._kind(path, state, options)
         weights, used = _weights(state, kind)
         dropped = tuple(k for k in state if k not in used)
@@ -78,7 +76,7 @@ class DpmImporter(Importer):
             notes.append(
                 f"{len(dropped) - len(tables)} keys have no use in a model of kind '{kind}'."
             )
-        return Imported(self._spec(state, options, kind), weights, dropped, tuple(notes))
+        return Imported(self._spec(state, options, kind, spectral), weights, dropped, tuple(notes))
 
     def _kind(self, path: Path, state: Mapping[str, Tensor], options: Mapping[str, Any]) -> str:
         """A GaussianVAE and an AutoEncoder have the same weights: only the arguments tell."""
@@ -94,13 +92,13 @@ class DpmImporter(Importer):
         return "gaussian" if "kl_weight" in options else "autoencoder"
 
     def _spec(
-        self, state: Mapping[str, Tensor], options: Mapping[str, Any], kind: str
+        self, state: Mapping[str, Tensor], options: Mapping[str, Any], kind: str, spectral: bool
     ) -> dict[str, Any]:
         latent_dim = state["encoder.fc3_m.weight"].shape[0]
         base: dict[str, Any] = {
             "type": "pointcloud.dpm_normal" if self.reference_constant else "normal"
         }
-        priors = {"autoencoder": None, "gaussian": base, "flow": _flow_prior(state, base)}
+        priors = {"autoencoder": None, "gaussian": base, "flow": _flow_prior(state, base, spectral)}
         posterior = "point" if kind == "autoencoder" else "gaussian"
         categories = options.get("categories", "all")
         elbo = {
@@ -197,6 +195,17 @@ def _weights(state: Mapping[str, Tensor], kind: str) -> tuple[dict[str, Tensor],
     return ours, used
 
 
+def _without_spectral_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
+    """The weights by their plain names, u and v of spectral norm, and whether there was any.
+
+    ``weight_orig`` is the weight; ``weight``, that divided by its largest singular value, goes.
+    """
+    layers = [k.removesuffix("weight_orig") for k in state if k.endswith(".weight_orig")]
+    renamed = {f"{k}{a}": f"{k}{b}" for k in layers for a, b in _SPECTRAL.items()}
+    divided = {f"{k}weight" for k in layers}
+    return {renamed.get(k, k): v for k, v in state.items() if k not in divided}, bool(layers)
+
+
 def _renamed(key: str) -> str | None:
     """Our name of one of the reference's tensors that maps to exactly one of ours."""
     part, _, rest = key.partition(".")
@@ -216,7 +225,9 @@ def _renamed(key: str) -> str | None:
     return None
 
 
-def _flow_prior(state: Mapping[str, Tensor], base: Mapping[str, Any]) -> dict[str, Any] | None:
+def _flow_prior(
+    state: Mapping[str, Tensor], base: Mapping[str, Any], spectral: bool
+) -> dict[str, Any] | None:
     depth = len({k.split(".")[2] for k in state if k.startswith("flow.chain.")})
     if not depth:
         return None
@@ -226,6 +237,7 @@ def _flow_prior(state: Mapping[str, Tensor], base: Mapping[str, Any]) -> dict[st
         )
     hidden = state["flow.chain.0.net_s_t.0.weight"].shape[0]
     coupling = {"type": "realnvp.affine_coupling", "hidden": hidden, "scale": "sigmoid2"}
+    coupling |= {"spectral_norm": True} if spectral else {}
     of = [{**coupling, "swap": True}, {**coupling, "swap": False}]
     return {
         "type": "flow",

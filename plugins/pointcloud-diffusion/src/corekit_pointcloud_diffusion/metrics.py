@@ -1,194 +1,178 @@
-"""Metrics of point clouds: reconstruction and two-sample figures, with what they mean."""
+"""Metrics of reconstructed point clouds: each against its own shape, with another one beside."""
 
-import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from corekit.data.point_clouds import ScaleMode, draw_points, shift_and_scale
-from corekit.errors import DataError
+from corekit.data.point_clouds import ScaleMode, shift_and_scale
 from corekit.interfaces.dataset import Figure, Metric
-from corekit.interfaces.draws import seed_of
-from corekit.metrics.distances import paired_chamfer, pairwise_chamfer
-from corekit.metrics.two_sample import TwoSample, one_nna_chance, two_sample
+from corekit.metrics.all_pairs import paired
+from corekit.metrics.distances import ChamferPairs, paired_chamfer
+from corekit.metrics.f_score import paired_f_score
+from corekit.metrics.named_distances import named_distance
+from corekit.metrics.protocol import Protocol
 
-OTHERS = 8  # shapes that a reconstruction is compared with, beside its own
-POOL = 4  # subsets are drawn from at most this many times their size: bounds the pairs
+EmdKind = Literal["exact", "squared", "pointflow", "pvd"]
+_EMD = {"exact": "emd", "squared": "emd_squared", "pointflow": "emd_pointflow", "pvd": "emd_pvd"}
 
 
-class Chamfer(Metric):
+class Reconstruction(Metric):
+    """A number per reconstruction and its own shape. Abstract.
+
+    Printed beside the mean: that to another shape, the mean over the next few of the split, as
+    shapes may be sorted by class. A model that ignores its input gets that one.
+
+    Args:
+        normalise: Brings each shape to its normal size before, and its reconstruction by the same
+            shift and scale; "none": the data as the model sees them.
+
+    Shape: samples ``(R, M, D)``, reference ``(R, N, D)``, row i of one reconstructing row i.
+    """
+
+    needs = "reconstructions"
+    others = 8  # shapes that a reconstruction is compared with, beside its own
+    better: ClassVar[str] = "lower"
+
+    def __init__(self, *, normalise: ScaleMode = "none") -> None:
+        self.normalise: ScaleMode = normalise
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Of the figure."""
+
+    @property
+    @abstractmethod
+    def definition(self) -> str:
+        """The formula in words."""
+
+    @property
+    def emd(self) -> str | None:
+        """Which "EMD", or None."""
+        return None
+
+    @abstractmethod
+    def measure(self, made: Tensor, shapes: Tensor) -> np.ndarray:
+        """One number per pair, ``(R,)``."""
+
+    def __call__(self, samples: Tensor, reference: Tensor, train: Tensor) -> Mapping[str, Figure]:
+        """The mean over the shapes."""
+        made, shapes = self._scaled(samples.detach().cpu(), reference.detach().cpu())
+        own = self.measure(made, shapes)
+        protocol = Protocol(
+            self.definition,
+            self.normalise,
+            (samples.shape[1], reference.shape[1]),
+            len(samples),
+            len(reference),
+            len(train),
+            emd=self.emd,
+        )
+        others = {}
+        if len(own) > 1:
+            turns = range(1, min(self.others, len(own) - 1) + 1)
+            found = [self.measure(made, shapes.roll(turn, 0)) for turn in turns]
+            others["another shape"] = float(np.mean(found))
+        sd = float(own.std(ddof=1)) if len(own) > 1 else None
+        stamp = protocol.stamp(sd_over_shapes=sd)
+        return {self.name: Figure(float(own.mean()), None, others, stamp, self.better)}
+
+    def _scaled(self, made: Tensor, shapes: Tensor) -> tuple[Tensor, Tensor]:
+        """Both by the shapes' shifts and scales."""
+        if self.normalise == "none":
+            return made, shapes
+        found = [shift_and_scale(shape.numpy(), self.normalise) for shape in shapes]
+        shift = torch.from_numpy(np.stack([one[0] for one in found]))
+        scale = torch.from_numpy(np.stack([one[1] for one in found]))
+        return (made - shift) / scale, (shapes - shift) / scale
+
+
+class Chamfer(Reconstruction):
     r"""Chamfer distance of each reconstruction to its own shape.
 
     .. math:: CD(x, y) = mean_{p \in x} \min_{q \in y} |p - q|^2
                        + mean_{q \in y} \min_{p \in x} |p - q|^2
 
-    Printed beside it: the distance to another shape, the mean over the next eight of the split, as
-    shapes may be sorted by class. A model that ignores its input gets that one.
-
-    Shape: samples, reference ``(R, N, 3)``, row i of one reconstructing row i of the other.
+    In squared units of the data as the model sees them, unless they are normalised.
     """
 
-    needs = "reconstructions"
+    name = "chamfer"
+    definition = ChamferPairs.definition
 
-    def __call__(self, samples: Tensor, reference: Tensor, train: Tensor) -> Mapping[str, Figure]:
-        """The mean over the shapes, in squared units of the data as the model sees it."""
-        own = paired_chamfer(samples, reference)
-        protocol = {
-            "distance": "squared, sum of both directions",
-            "shapes": len(own),
-            "points": (samples.shape[1], reference.shape[1]),
-            "sd_over_shapes": float(own.std(ddof=1)) if len(own) > 1 else None,
-        }
-        others = {}
-        if len(own) > 1:
-            turns = range(1, min(OTHERS, len(own) - 1) + 1)
-            distances = [paired_chamfer(samples, reference.roll(turn, 0)) for turn in turns]
-            others["another shape"] = float(np.mean(distances))
-        return {"chamfer": Figure(float(own.mean()), None, others, protocol, "lower")}
+    def measure(self, made: Tensor, shapes: Tensor) -> np.ndarray:
+        """By k-d trees, exact."""
+        return paired_chamfer(made, shapes)
 
 
-class OneNna(Metric):
-    """1-nearest-neighbour accuracy, coverage and MMD between samples and held-out shapes, with CD.
+class Emd(Reconstruction):
+    """Earth mover's distance of each reconstruction to its own shape, or what papers call so.
 
-    A number of this kind means little alone: it moves with the sizes of the sets, the number of
-    points and the normalisation. So each comes with
-
-    - chance: expected 1-NNA of equal distributions at these sizes;
-    - ceiling: subsets of the *training* shapes, as many as there are samples, in place of the
-      samples: what a perfect model gets from so few shapes;
-    - floor: Gaussian blobs with the mean and covariance of the reference shapes.
-
-    With more samples than reference shapes, random subsets as large as the reference are compared
-    and averaged.
+    The figure is named after the kind, as numbers of two kinds are never comparable. Shapes and
+    reconstructions must have equally many points.
 
     Args:
-        normalise: Applied to each cloud, of any set, before it is compared.
-        subsets: Random subsets for mean and sd.
-        points: Points compared per cloud; by default as many as the smallest cloud has.
-        seed: Of subsets, points and blobs.
-        workers: Threads.
+        kind: "exact", the least mean distance of a one-to-one matching; "squared", the least mean
+            squared distance; "pointflow" and "pvd", the approximations of PointFlow (and of
+            diffusion-point-cloud's branch ``emd-cd``) and of PVD (and LION).
+        normalise: As in `Reconstruction`.
+        device: Of the approximations.
     """
 
+    others = 1  # an assignment takes half a second at 2048 points
+
     def __init__(
-        self,
-        *,
-        normalise: ScaleMode = "shape_bbox",
-        subsets: int = 20,
-        points: int | None = None,
-        seed: int = 0,
-        workers: int = 1,
+        self, *, kind: EmdKind = "exact", normalise: ScaleMode = "none", device: str = "cpu"
     ) -> None:
-        self.normalise = normalise
-        self.subsets = subsets
-        self.points = points
-        self.seed = seed
-        self.workers = workers
-        self._known: dict[str, tuple[TwoSample, TwoSample | None]] = {}
+        super().__init__(normalise=normalise)
+        self.distance = named_distance(_EMD.get(kind, kind), device=device)
 
-    def __call__(self, samples: Tensor, reference: Tensor, train: Tensor) -> Mapping[str, Figure]:
-        """1-NNA, coverage and MMD, each with chance, ceiling, floor and protocol."""
-        sets = {"samples": samples, "reference": reference, "training shapes": train}
-        for name, clouds in sets.items():
-            if len(clouds) < 2:
-                raise DataError(f"OneNna: there must be at least 2 {name}, got {len(clouds)}.")
-        count = self.points or min(clouds.shape[1] for clouds in sets.values())
-        held_out = self._prepare(reference, count, "reference")
-        within = pairwise_chamfer(held_out, workers=self.workers)
-        size = min(len(samples), len(reference))
+    @property
+    def name(self) -> str:
+        """The distance."""
+        return self.distance.name
 
-        def compare(role: str, clouds: Tensor | np.ndarray) -> tuple[TwoSample, TwoSample | None]:
-            pool = self._prepare(clouds, count, role)
-            return self._compare(pool, held_out, within, size, self._rng(role, "subsets"))
+    @property
+    def definition(self) -> str:
+        """That of the distance."""
+        return self.distance.definition
 
-        def compare_once(
-            role: str, clouds: Tensor | np.ndarray
-        ) -> tuple[TwoSample, TwoSample | None]:
-            key = _digest(role, size, count, reference, clouds)  # the same at every evaluation
-            if key not in self._known:
-                self._known[key] = compare(role, clouds)
-            return self._known[key]
+    @property
+    def emd(self) -> str | None:
+        """The kind in words."""
+        return self.distance.emd
 
-        value, sd = compare("samples", samples)
-        ceiling, ceiling_sd = compare_once("train", train)
-        floor, _ = compare_once("blobs", _blobs(reference, count, self._rng("blobs", "points")))
-        protocol = {
-            "distance": "Chamfer, squared, sum of both directions",
-            "samples": len(samples),
-            "compared": size,
-            "reference": len(reference),
-            "ceiling": f"{min(size, len(train))} of {len(train)} training shapes",
-            "points": count,
-            "normalise": self.normalise,
-            "subsets": self.subsets if len(samples) > size else 1,
-            "seed": self.seed,
-        }
-        chance = {"one_nna": one_nna_chance(size, len(reference))}
-        figures = {}
-        for name, better in (("one_nna", "chance"), ("coverage", "higher"), ("mmd", "lower")):
-            references = {"ceiling": getattr(ceiling, name), "floor": getattr(floor, name)}
-            if name in chance:
-                references = {"chance": chance[name], **references}
-            spread = {"ceiling_sd": getattr(ceiling_sd, name)} if ceiling_sd else {}
-            figures[name] = Figure(
-                getattr(value, name),
-                getattr(sd, name) if sd else None,
-                references,
-                {**protocol, **spread},
-                better,
-            )
-        return figures
-
-    def _rng(self, role: str, purpose: str) -> np.random.Generator:
-        return np.random.default_rng(seed_of(self.seed, role, purpose))
-
-    def _prepare(self, clouds: Tensor | np.ndarray, count: int, role: str) -> list[np.ndarray]:
-        """Each cloud normalised by all of its points, then ``count`` of these."""
-        rng, prepared = self._rng(role, "draw"), []
-        for cloud in _numpy(clouds):
-            shift, scale = shift_and_scale(cloud, self.normalise)
-            prepared.append(draw_points((cloud - shift) / scale, count, rng))
-        return prepared
-
-    def _compare(
-        self,
-        pool: list[np.ndarray],
-        reference: list[np.ndarray],
-        within: np.ndarray,
-        size: int,
-        rng: np.random.Generator,
-    ) -> tuple[TwoSample, TwoSample | None]:
-        """Mean and sd over subsets of ``size`` clouds; all of them, once, if there are no more."""
-        chosen = [pool[i] for i in rng.permutation(len(pool))[: POOL * size]]
-        across = pairwise_chamfer(reference, chosen, workers=self.workers)
-        among = pairwise_chamfer(chosen, workers=self.workers)
-        if len(chosen) <= size:
-            return two_sample(within, across, among), None
-        values = []
-        for _ in range(self.subsets):
-            rows = rng.choice(len(chosen), size, replace=False)
-            values.append(two_sample(within, across[:, rows], among[np.ix_(rows, rows)]))
-        spread = np.std(values, axis=0, ddof=1) if self.subsets > 1 else None
-        return TwoSample(*np.mean(values, axis=0).tolist()), (
-            None if spread is None else TwoSample(*spread.tolist())
-        )
+    def measure(self, made: Tensor, shapes: Tensor) -> np.ndarray:
+        """By the solver of the kind."""
+        return paired(self.distance, made, shapes)
 
 
-def _blobs(clouds: Tensor, count: int, rng: np.random.Generator) -> np.ndarray:
-    """A Gaussian cloud with the mean and covariance of each cloud: no shape but the extent."""
-    drawn = [
-        rng.multivariate_normal(cloud.mean(0), np.cov(cloud.T), count, method="svd")
-        for cloud in _numpy(clouds).astype(float)
-    ]
-    return np.stack(drawn)
+class FScore(Reconstruction):
+    """Share of points that lie within a threshold of the other cloud: F of both directions.
 
+    Args:
+        threshold: What "near" is; it means nothing without the scale of the data.
+        squared: Compare it with the squared distance, as PVD does.
+        normalise: As in `Reconstruction`.
+    """
 
-def _numpy(clouds: Tensor | np.ndarray) -> np.ndarray:
-    return clouds.detach().cpu().numpy() if isinstance(clouds, Tensor) else clouds
+    name = "f_score"
+    better = "higher"
 
+    def __init__(
+        self, *, threshold: float = 0.001, squared: bool = True, normalise: ScaleMode = "none"
+    ) -> None:
+        super().__init__(normalise=normalise)
+        self.threshold, self.squared = threshold, squared
 
-def _digest(role: str, size: int, count: int, *sets: Tensor | np.ndarray) -> str:
-    digest = hashlib.sha256(f"{role} {size} {count}".encode())
-    for clouds in sets:
-        digest.update(np.ascontiguousarray(_numpy(clouds)).tobytes())
-    return digest.hexdigest()
+    @property
+    def definition(self) -> str:
+        """With its threshold."""
+        return f"F-score, {'squared ' if self.squared else ''}distance below {self.threshold:g}"
+
+    def measure(self, made: Tensor, shapes: Tensor) -> np.ndarray:
+        """By k-d trees."""
+        return paired_f_score(made, shapes, threshold=self.threshold, squared=self.squared)

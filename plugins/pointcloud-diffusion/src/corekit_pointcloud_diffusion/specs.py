@@ -9,6 +9,7 @@ from pydantic import Field
 from corekit.data_spec import DataSpec, Shape
 from corekit.errors import DataError, ShapeError
 from corekit.spec import Spec
+from corekit_pointcloud_diffusion.model_specs import check_labels
 
 Width = Annotated[int, Field(ge=1)]
 ScaleMode = Literal["global_unit", "shape_unit", "shape_bbox", "shape_half", "shape_34", "none"]
@@ -53,6 +54,7 @@ class PointwiseSpec(Spec):
     time: Literal["sinusoidal", "beta"] = Field(
         "sinusoidal", description="time features: sinusoids of the time, or the reference's beta"
     )
+    classes: int | None = Field(None, ge=1, description="number of classes, if labels condition it")
     predicts: Literal["eps", "x_0", "v", "velocity"] = Field(
         "eps", description="what the output is"
     )
@@ -62,6 +64,7 @@ class PointwiseSpec(Spec):
     ) -> None:
         """A cloud in, a cloud out."""
         _check_cloud(self.type, event_shape)
+        check_labels(self.type, self.classes, condition_shapes)
 
 
 class VarianceScheduleSpec(Spec):
@@ -98,10 +101,12 @@ class Hdf5Spec(Spec):
     stats: Literal["train", "all"] = Field(
         "train", description="splits that the scale of 'global_unit' is computed from"
     )
+    labels: bool = Field(False, description="hand the number of the category on as a condition")
 
     def data_spec(self) -> DataSpec:
         """The shape of one example."""
-        return DataSpec((self.points, self.dimensions))
+        conditions: dict[str, Shape] = {"labels": ()} if self.labels else {}
+        return DataSpec((self.points, self.dimensions), condition_shapes=conditions)
 
     def check(self) -> None:
         """The file is there."""
@@ -111,25 +116,6 @@ class Hdf5Spec(Spec):
                 f"(looked in {os.getcwd()}). Give the path from the current directory, "
                 "or --set data.path=FILE."
             )
-
-
-class ChamferSpec(Spec):
-    """Chamfer distance of reconstructions."""
-
-    type: Literal["pointcloud.chamfer"] = "pointcloud.chamfer"
-
-
-class OneNnaSpec(Spec):
-    """1-nearest-neighbour accuracy between samples and held-out shapes."""
-
-    type: Literal["pointcloud.one_nna"] = "pointcloud.one_nna"
-    normalise: Literal["shape_bbox", "shape_unit", "none"] = Field(
-        "shape_bbox", description="how each cloud is normalised before it is compared"
-    )
-    subsets: int = Field(20, ge=1, description="subsets for mean and sd")
-    points: int | None = Field(
-        None, ge=1, description="points compared per cloud; all if not given"
-    )
 
 
 class DpmImporterSpec(Spec):
