@@ -1,6 +1,6 @@
 """Meshes: points by area, classes and splits of a folder, the packed file, what is refused."""
 
-import builtins
+import importlib
 import subprocess
 import sys
 
@@ -139,11 +139,7 @@ def test_the_layout_of_modelnet_has_classes_and_a_share_of_train_for_val(modelne
     data = Meshes(modelnet, held_out=0.2, points=2)
     assert data.categories == ("bed", "desk")
     found = names(data)
-    assert {split: len(members) for split, members in found.items()} == {
-        "train": 8,
-        "val": 2,
-        "test": 5,
-    }
+    assert {k: len(v) for k, v in found.items()} == {"train": 8, "val": 2, "test": 5}
     assert {name.split("/")[0] for name in found["val"]} == {"bed", "desk"}
     assert all("/train/" in name for name in found["train"] + found["val"])
     assert all("/test/" in name for name in found["test"])
@@ -155,11 +151,7 @@ def test_classes_without_splits_hold_out_a_share_each_by_name(tmp_path):
         for i in range(10):
             box(tmp_path / group / f"{i}" / "models" / "model.obj")
     found = names(Meshes(tmp_path, points=2))
-    assert {split: len(members) for split, members in found.items()} == {
-        "train": 16,
-        "val": 2,
-        "test": 2,
-    }
+    assert {k: len(v) for k, v in found.items()} == {"train": 16, "val": 2, "test": 2}
     for i in range(10, 14):  # what is held out stays so, as long as the share is the same number
         box(tmp_path / "cup" / f"{i}" / "models" / "model.obj")
     more = names(Meshes(tmp_path, points=2))
@@ -179,7 +171,7 @@ def test_splits_above_classes_and_a_flat_folder_are_read_too(tmp_path):
         "test": ["test/cup/c.ply"],
     }
     for i in range(5):
-        box(tmp_path / "flat" / f"{i}.off")
+        box(tmp_path / "flat" / (f"{i}.off" if i else "0.OFF"))
     flat = Meshes(tmp_path / "flat", points=2, held_out=0.2)
     assert flat.categories == ("flat",)
     assert [len(members) for members in names(flat).values()] == [3, 1, 1]
@@ -297,13 +289,8 @@ def test_folders_that_do_not_fit_are_refused(tmp_path):
 
 def test_the_missing_library_is_named_with_the_line_that_installs_it(tmp_path, monkeypatch):
     box(tmp_path / "a.off")
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name == "trimesh":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "trimesh", None)  # so Python marks what cannot be imported
+    monkeypatch.delitem(sys.modules, Meshes.__module__)
+    module = importlib.import_module(Meshes.__module__)
     with pytest.raises(PluginError, match=r"pip install 'corekit-pointcloud-diffusion\[meshes\]'"):
-        Meshes(tmp_path)
+        module.Meshes(tmp_path)
