@@ -11,7 +11,7 @@ from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.loss import Loss
 from corekit.interfaces.precision import full_precision
 from corekit.interfaces.records import Batch, LossTerms
-from corekit.latent.kl import kl_terms
+from corekit.latent.kl import kl_terms, kl_unit
 
 if TYPE_CHECKING:
     from corekit.latent.model import LatentModel
@@ -95,7 +95,7 @@ class WeightedElbo(Loss):
                     closed_form=self.kl == "auto",
                 )
             terms |= {"kl": kl, **extra}
-            units |= dict.fromkeys(("kl", *extra), "nats")
+            units |= dict.fromkeys(("kl", *extra), kl_unit(model.prior))
             total = total + self.beta.to(kl.dtype) * self._freed(kl)
             seen |= {f"prior.{path}": value for path, value in prior_seen.items()}
         return LossTerms(total, terms, posterior.statistics(), seen, units)

@@ -11,7 +11,7 @@ from corekit.interfaces.part_loss import PartLoss
 from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.precision import full_precision
 from corekit.interfaces.records import Batch, LossTerms
-from corekit.latent.kl import kl_terms
+from corekit.latent.kl import kl_terms, kl_unit
 
 if TYPE_CHECKING:
     from corekit.latent.model import LatentModel
@@ -66,5 +66,5 @@ class PriorLoss(PartLoss):
             kl, extra, seen = kl_terms(prior, posterior, z, log_q, draws, condition=given)
         terms = {"kl": kl, **extra}
         seen = {f"prior.{path}": value for path, value in seen.items()}
-        units = dict.fromkeys(terms, "nats")
+        units = dict.fromkeys(terms, kl_unit(prior))
         return LossTerms(kl, terms, posterior.statistics(), seen, units)

@@ -7,7 +7,7 @@ from torch import Tensor
 from corekit.flows.prior import StandardNormal
 from corekit.interfaces.density import Density
 from corekit.interfaces.draws import Draws
-from corekit.interfaces.likelihood import LogProb
+from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.records import Condition
 from corekit.latent.posteriors import DiagonalGaussian
@@ -30,6 +30,11 @@ def closed_form_kl(q: Posterior, p: Density) -> Tensor | None:
     """
     form = CLOSED_FORMS.get((type(q), type(p)))
     return form(q, p) if form else None
+
+
+def kl_unit(prior: Density) -> str:
+    """Of `kl_terms`: nats, unless the prior has only an error instead of a density."""
+    return "nats" if prior.kind is not Likelihood.NONE else "nats plus the error of the prior"
 
 
 def kl_terms(

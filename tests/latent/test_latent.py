@@ -15,7 +15,8 @@ from corekit.interfaces.likelihood import Likelihood, importance_bound
 from corekit.interfaces.records import Batch
 from corekit.latent.decoders import GaussianDecoder
 from corekit.latent.elbo import WeightedElbo
-from corekit.latent.kl import closed_form_kl
+from corekit.latent.fitting import PriorLoss
+from corekit.latent.kl import closed_form_kl, kl_unit
 from corekit.latent.model import LatentModel
 from corekit.latent.posteriors import DiagonalGaussian, Point
 
@@ -211,3 +212,15 @@ def test_learned_scale_of_the_decoder_gets_a_gradient(batch):
     assert density.mean(Condition(vector=torch.zeros(3, 2))).shape == (3, 5)
     with pytest.raises(UsageError, match="scale must be positive, got 0"):
         GaussianDecoder((5,), (2,), scale=0)
+
+
+def test_a_prior_without_a_density_gives_no_nats(pca):
+    model, _ = pca
+    draws = Draws(torch.Generator().manual_seed(0))
+    assert kl_unit(model.prior) == "nats"
+    batch = Batch(torch.randn(3, 5, dtype=torch.float64))
+    assert model(batch, draws=draws).units["kl"] == "nats"
+    model.prior.kind = Likelihood.NONE
+    model.prior.__class__ = type("Other", (StandardNormal,), {})  # no closed form is known of it
+    assert model(batch, draws=draws).units["kl"] == "nats plus the error of the prior"
+    assert PriorLoss()(model, batch, draws).units["kl"] == "nats plus the error of the prior"
