@@ -4,6 +4,7 @@ python benchmarks/pointcloud.py            # needs a checkout: tests/toys holds 
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,10 +13,13 @@ from interleave import interleaved, show
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "toys"))
 from corekit_pointcloud_diffusion import denoiser as ours_module
 from dpm_restatement import FlowVae
+from torch import Tensor
 
 from corekit.build import build
 from corekit.data_spec import DataSpec
+from corekit.diffusion.schedules import linear_betas
 from corekit.interfaces.draws import GivenDraws
+from corekit.interfaces.noise_schedule import DiscreteSchedule
 from corekit.interfaces.records import Batch, Condition
 from corekit.spec import run_spec
 
@@ -49,7 +53,7 @@ SPEC = {
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the three tables."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     betas = torch.cat([torch.zeros(1), torch.linspace(1e-4, 0.05, 200)])
@@ -82,6 +86,29 @@ def main() -> None:
     ours_step = stepper(ours, lambda: ours(Batch(x), draws=GivenDraws(draws)).total.mean())
     medians = interleaved({"restatement": theirs_step, "corekit": ours_step}, rounds=9)
     show("FlowVAE train step, 8 x 2048 points", medians, "restatement")
+
+    few = torch.cat([torch.zeros(1), torch.linspace(1e-4, 0.02, T)])
+    ours.decoder.schedule = DiscreteSchedule(linear_betas(T, 1e-4, 0.02))
+    calls = {
+        "restatement": lambda: reference_samples(theirs.diffusion.net, few, z),
+        "corekit": lambda: ours.decoder.sample(condition=Condition(vector=z)),
+    }
+    show(f"{B} x {N} points in {T} steps", interleaved(calls, rounds=3), "restatement")
+
+
+@torch.no_grad()
+def reference_samples(net: Callable[..., Tensor], betas: Tensor, z: Tensor) -> dict[int, Tensor]:
+    """Every step of the reference's loop, kept on the CPU as it keeps them."""
+    alphas = 1 - betas
+    bars = alphas.log().cumsum(0).exp()
+    x, kept = torch.randn(B, N, 3), {}
+    for t in range(T, 0, -1):
+        noise = torch.randn_like(x) if t > 1 else torch.zeros_like(x)
+        sigma = ((1 - bars[t - 1]) / (1 - bars[t]) * betas[t]).sqrt()
+        eps = net(x, betas[t].repeat(B), z)
+        x = (x - betas[t] / (1 - bars[t]).sqrt() * eps) / alphas[t].sqrt() + sigma * noise
+        kept[t - 1] = x.cpu()
+    return kept
 
 
 def stepper(model, loss):
