@@ -65,6 +65,6 @@ def kl_terms(
         return exact, {}, {}
     entropy = getattr(posterior, "entropy", None)
     negative_entropy = log_q.value if entropy is None else -entropy()
-    scored = prior.loss(z, condition, draws)
+    scored = prior.loss(z, condition=condition, draws=draws)
     terms = {"negative_entropy": negative_entropy, "cross_entropy": scored.total}
     return negative_entropy + scored.total, terms, scored.seen
