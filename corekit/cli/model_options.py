@@ -82,15 +82,16 @@ def _sampler(name: str | None, steps: int | None, model: Any) -> Any:
 
     from corekit.build import component
     from corekit.spec import spec_class
+    from corekit.train.sampling import made_by_steps
 
     if name is not None:
         return component("sampler", spec_class("sampler", name).model_validate({"steps": steps}))
-    own = next((m.sampler for m in model.modules() if hasattr(m, "sampler")), None)
-    if own is None:
+    part = made_by_steps(model)
+    if part is None:
         raise UsageError(
             "--steps: the model must have a sampler, got one that samples in one pass."
         )
-    return replace(own, steps=steps)
+    return replace(part.sampler, steps=steps)
 
 
 def output_path(args: argparse.Namespace, folder: Path, name: str) -> Path:

@@ -20,6 +20,7 @@ from corekit.interfaces.draws import Draws, Randomness, as_draws
 from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.records import Condition, LossTerms
+from corekit.nn.one_hot import one_hot
 
 
 class StandardNormal(Prior):
@@ -238,7 +239,7 @@ class FlowPrior(Prior):
         if self.classes is None or condition.labels is None:
             return condition.vector
         parameter = next(self.bijector.parameters(), torch.zeros(()))
-        given = _one_hot(condition.labels, self.classes).to(parameter.dtype)
+        given = one_hot("FlowPrior", condition.labels, self.classes).to(parameter.dtype)
         if not self._vector:
             return given
         vector = Condition.vector_of(condition, "FlowPrior").flatten(1)
@@ -255,14 +256,3 @@ def _check_classes(classes: int, condition: Mapping[str, Shape]) -> None:
             f"FlowPrior: classes must be at least 1, of data with labels, got {classes} and the "
             f"conditions {', '.join(condition) or 'none'}. Let the data hand on labels."
         )
-
-
-def _one_hot(labels: Tensor, classes: int) -> Tensor:
-    """``(B, classes)``; the null label -1 gives zeros."""
-    if labels.device.type == "cpu" and bool(((labels < -1) | (labels >= classes)).any()):
-        raise UsageError(
-            f"FlowPrior: labels must lie in 0 to {classes - 1}, or be -1 for none, got "
-            f"{int(labels.min())} to {int(labels.max())}. Set classes to their number."
-        )
-    each = torch.arange(classes, device=labels.device)
-    return labels[:, None] == each

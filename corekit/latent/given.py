@@ -11,6 +11,7 @@ from corekit.interfaces.draws import Draws
 from corekit.interfaces.encoder import Encoder
 from corekit.interfaces.records import Condition
 from corekit.interfaces.shapes import check_shape
+from corekit.nn.one_hot import one_hot
 from corekit.spec.given import chosen_of, embedded_of, width_of
 
 
@@ -60,9 +61,8 @@ class Given(nn.Module):
         given = {name: self._of(condition, name) for name in self.shapes}
         parts = []
         if "labels" in given:
-            each = torch.arange(self.classes or 0, device=given["labels"].device)
-            self._check(given["labels"])
-            parts.append((given.pop("labels")[:, None] == each).to(self.anchor.dtype))
+            each = one_hot("LatentModel", given.pop("labels"), self.classes or 0)
+            parts.append(each.to(self.anchor.dtype))
         if self.embed is not None:
             parts.append(self.embed(given.pop(self.embedded)).mode)
         found = torch.cat([part.flatten(1) for part in (*parts, *given.values())], dim=1)
@@ -80,11 +80,3 @@ class Given(nn.Module):
             )
         check_shape("LatentModel", f"condition.{name}", value, self.shapes[name])
         return value
-
-    def _check(self, labels: Tensor) -> None:
-        known = self.classes or 0
-        if labels.device.type == "cpu" and bool(((labels < -1) | (labels >= known)).any()):
-            raise UsageError(
-                f"LatentModel: labels must lie in 0 to {known - 1}, or be -1 for none, got "
-                f"{int(labels.min())} to {int(labels.max())}. Set classes to their number."
-            )

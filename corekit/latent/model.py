@@ -177,7 +177,7 @@ class LatentModel(GenerativeModel):
                 "LatentModel: sample must have a prior, got an auto-encoder. Use reconstruct."
             )
         cut: dict[str, Any] = {} if truncate is None else {"truncate": truncate}
-        given = self.for_prior(None if self.given is None else self.given_of(condition))
+        given = self.for_prior(self.given_of(condition))
         z = self.prior.sample(n, given, temperature=temperature, generator=draws, **cut)
         return self.decode(z, condition, generator=draws, shape=shape, **options)
 

@@ -17,7 +17,7 @@ class PairDistance(ABC):
         definition: The formula in words, as figures carry it.
         emd: Which "EMD" it is, or None for another distance.
         symmetric: Whether d(x, y) = d(y, x) and d(x, x) = 0.
-        prunes: Whether `bounds` and `unless_above` exist.
+        prunes: Whether `bounds` and `unless_above` save work; as they are here, they save none.
     """
 
     name: str
@@ -40,8 +40,8 @@ class PairDistance(ABC):
 
     def bounds(self, x: Any, others: Sequence[Any]) -> np.ndarray:
         """Numbers, cheap to get, that the distances do not lie below: ``(len(others),)``."""
-        raise NotImplementedError(f"{type(self).__name__} has no bounds.")
+        return np.zeros(len(others))
 
     def unless_above(self, x: Any, y: Any, best: float) -> tuple[float, bool]:
         """The distance and True; or a lower bound of it that lies above ``best``, and False."""
-        raise NotImplementedError(f"{type(self).__name__} has no bounds.")
+        return float(self.row(x, [y])[0]), True

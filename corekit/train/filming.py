@@ -12,6 +12,7 @@ from corekit.interfaces.model import GenerativeModel
 from corekit.interfaces.records import Prediction
 from corekit.report.film import save_film
 from corekit.train.conditions import Conditions
+from corekit.train.sampling import made_by_steps
 
 
 class Recorder:
@@ -59,7 +60,7 @@ def film(
     Raises:
         UsageError: If the samples of the model are not made step by step.
     """
-    part = next((m for m in model.modules() if hasattr(m, "sampler")), None)
+    part = made_by_steps(model)
     if part is None:
         raise UsageError(
             "Film: the samples must be made step by step, by a diffusion, got a model that "
@@ -72,8 +73,7 @@ def film(
         model.sample(n, generator=draws, callback=recorder, **given, **options)
     if not recorder.frames:
         raise UsageError("Film: the sampler must call back after its steps, got one that does not.")
-    restored: list[Tensor] = [part.restored(x) for x in recorder.frames]  # type: ignore[operator]
-    return restored
+    return [part.restored(x) for x in recorder.frames]
 
 
 def film_and_save(

@@ -29,6 +29,12 @@ _CHUNK = 4096
 """Points whose density is computed together."""
 
 
+def made_by_steps(model: GenerativeModel) -> Any:
+    """The part that makes data with a sampler, not the one that makes latents; None without one."""
+    parts = (part for part in model.modules() if hasattr(part, "sampler"))
+    return next((p for p in parts if p.event_shape == model.data.event_shape), None)
+
+
 @torch.no_grad()
 def generate(
     model: GenerativeModel,
@@ -72,8 +78,7 @@ def sample_and_save(
     With ``npz`` also ``path.npz`` as evaluation suites for images read it.
 
     Of several processes, each draws some and the main one writes. Below completed clouds stand the
-    points that were given. Beside points in the plane stands
-    the density of a model that has one, exactly.
+    points that were given; beside points in the plane the density of a model that has one, exactly.
 
     Returns:
         The picture, or the array if there is no picture of such data.

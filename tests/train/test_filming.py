@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from corekit.build import build
 from corekit.data_spec import DataSpec
 from corekit.diffusion.model import DiffusionModel
 from corekit.diffusion.samplers import Ancestral, Ddim
@@ -12,9 +13,10 @@ from corekit.flows.linear import Linear
 from corekit.flows.model import FlowModel
 from corekit.interfaces.loss import DenoisingLoss
 from corekit.interfaces.noise_schedule import DiscreteSchedule
+from corekit.spec import run_spec
 from corekit.testing.oracle import GaussianOracle, OracleDenoiser
 from corekit.train.filming import Recorder, film
-from corekit.train.sampling import generate
+from corekit.train.sampling import generate, made_by_steps
 
 
 class Error(DenoisingLoss):
@@ -65,3 +67,29 @@ def test_steps_are_kept_evenly_and_the_last_one_always():
 def test_a_model_of_one_pass_has_no_film():
     with pytest.raises(UsageError, match="in one pass"):
         film(FlowModel(DataSpec((3,)), bijector=Linear), 2, seed=0, most=5)
+
+
+def test_steps_and_films_are_those_of_the_data_not_of_the_latents():
+    diffusion = {
+        "type": "diffusion",
+        "schedule": {"type": "ddpm.linear", "steps": 30},
+        "loss": {"type": "ddpm.mse", "target": "v"},
+    }
+    net = {"type": "ddpm.mlp", "hidden": 8, "depth": 1, "predicts": "v"}
+    points = {"type": "pointcloud.pointwise", "hidden": [4], "predicts": "v"}
+    spec = {
+        "version": 1,
+        "model": {
+            "type": "latent",
+            "encoder": {"type": "pointcloud.pointnet", "latent_dim": 2, "widths": [4], "head": [4]},
+            "prior": {**diffusion, "denoiser": net, "sampler": {"type": "ancestral", "steps": 3}},
+            "decoder": {**diffusion, "denoiser": points, "sampler": {"type": "ddim", "steps": 5}},
+        },
+        "data": {"type": "toy2d"},
+    }
+    subject = build(run_spec(spec), data=DataSpec((4, 3)))
+    subject.standardize((5.0,), (2.0,))
+    assert made_by_steps(subject) is subject.decoder
+    frames = film(subject, 2, seed=0, most=10)
+    assert len(frames) == 5
+    torch.testing.assert_close(frames[-1], generate(subject, 2, 0))
