@@ -1,13 +1,20 @@
 """Run a script in several processes that form one launch, as torchrun does, without its agent."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 
 
 def launch(*arguments, world=2, timeout=300, **environment):
-    """Start `world` processes; returns their finished results, by rank."""
+    """Start `world` processes; returns their finished results, by rank.
+
+    Where one fails, the others would wait for it: they are stopped, the failed one first in the
+    list. What is not done in time says where it stands, and ends with an error.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -18,25 +25,47 @@ def launch(*arguments, world=2, timeout=300, **environment):
         "WORLD_SIZE": str(world),
         "LOCAL_WORLD_SIZE": str(world),
         "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
         "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
         **environment,
     }
-    started = [
-        subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [open(os.path.join(folder, f"{rank}"), "w+") for rank in range(world)]
+        started = [
+            subprocess.Popen(
+                [sys.executable, *map(str, arguments)],
+                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=subprocess.DEVNULL,
+                stderr=outputs[rank],
+            )
+            for rank in range(world)
+        ]
+        failed = _wait(started, timeout)
+        finished = []
+        for process, output in zip(started, outputs, strict=True):
+            output.seek(0)
+            text = output.read()
+            output.close()
+            done = subprocess.CompletedProcess(process.args, process.returncode, stderr=text)
+            finished.append(done)
+    return [finished[rank] for rank in failed] + [
+        done for rank, done in enumerate(finished) if rank not in failed
     ]
-    try:
-        finished = [process.communicate(timeout=timeout) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [
-        subprocess.CompletedProcess(process.args, process.returncode, *texts)
-        for process, texts in zip(started, finished, strict=True)
-    ]
+
+
+def _wait(started, timeout):
+    """Ranks that failed by themselves, once all are done or stopped."""
+    end = time.monotonic() + timeout
+    while True:
+        codes = [process.poll() for process in started]
+        failed = [rank for rank, code in enumerate(codes) if code]
+        if failed or None not in codes:
+            break
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGABRT)
+        process.wait()
+    return failed
