@@ -17,6 +17,7 @@ class Support(str, Enum):
     UNIT_INTERVAL = "unit_interval"  # [0, 1]
     SYMMETRIC_INTERVAL = "symmetric_interval"  # [-1, 1]
     SPHERE = "sphere"  # unit norm
+    SIMPLEX = "simplex"  # groups of shares, each adding up to 1; one-hot codes are corners
     CODES = "codes"  # integers 0 … levels - 1
 
 

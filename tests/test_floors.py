@@ -25,7 +25,7 @@ THIRD_PARTY = {
     1: {"pluggy"},
     2: {"pydantic", "pydantic_core", "typing_extensions", "yaml"},
     3: {"torch", "numpy"},
-    4: NUMERIC | {"h5py", "PIL"},
+    4: NUMERIC | {"h5py", "PIL", "sklearn"},
     5: NUMERIC | {"safetensors"},
     6: NUMERIC | {"safetensors", "PIL", "matplotlib", "rich"},
     7: NUMERIC | {"rich", "PIL", "pydantic"},

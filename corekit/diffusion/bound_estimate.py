@@ -20,10 +20,10 @@ from torch import Tensor
 
 from corekit.data_spec import DataSpec
 from corekit.diffusion.bound import levels_of, prior_bound, step_bound
-from corekit.diffusion.continuous_bound import FAR, continuous_bound
+from corekit.diffusion.continuous_bound import FAR, bound_of_one_level, continuous_bound
 from corekit.diffusion.process import q_sample
 from corekit.errors import UsageError
-from corekit.interfaces.draws import Randomness, as_draws
+from corekit.interfaces.draws import Draws, Randomness, as_draws
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.noise_schedule import DiscreteSchedule, NoiseSchedule
 from corekit.interfaces.sampler import Predict
@@ -86,6 +86,40 @@ def estimated_bound(
     return total
 
 
+def bound_of_one_step(
+    predict: Predict,
+    schedule: NoiseSchedule,
+    x_0: Tensor,
+    *,
+    variance: str = "small",
+    draws: Draws,
+    strata_of: int = 10,
+) -> Tensor:
+    """An unbiased estimate of the bound of continuous x_0 from one call, ``(B,)``, nats.
+
+    Unlike `estimated_bound` it has gradients, to the denoiser and to x_0: what an encoder and the
+    prior of its latents are trained together by. On a schedule of steps a stratum is drawn as
+    "stratum" and a step in it as "step", on a continuous one a level as "t"; then "eps".
+    """
+    wide = torch.promote_types(x_0.dtype, torch.float32)
+    size, rows, x_0 = math.prod(x_0.shape[1:]), len(x_0), x_0.to(wide)
+    if not isinstance(schedule, DiscreteSchedule):
+        return size * math.log(2) * bound_of_one_level(predict, schedule, x_0, draws)
+    parts = strata(schedule.steps, strata_of)
+    starts, lengths = (
+        torch.tensor(values, device=x_0.device)
+        for values in ([part.start for part in parts], [len(part) for part in parts])
+    )
+    which = draws.integers("stratum", len(parts), (rows,), x_0.device)
+    inside = draws.uniform("step", (rows,), x_0) * lengths[which]
+    step = starts[which] + inside.long().clamp(max=lengths[which] - 1)  # rounding may reach the end
+    level = schedule.level(step).map(lambda v: v.to(wide) if v.is_floating_point() else v)
+    x_t = q_sample(x_0, draws.normal("eps", tuple(x_0.shape), x_0), level)
+    term = step_bound(predict(x_t, level), x_0, x_t, level, None, variance)
+    total = prior_bound(x_0, schedule) + len(parts) * lengths[which] * term
+    return size * math.log(2) * total
+
+
 def has_bound(schedule: NoiseSchedule, data: DataSpec | None) -> bool:
     """Whether a bound is known: of data whose levels are known if they have any.
 
@@ -94,6 +128,11 @@ def has_bound(schedule: NoiseSchedule, data: DataSpec | None) -> bool:
     """
     if data is None or (data.mean is not None and data.levels is not None):
         return False
+    return bounds_densities(schedule)
+
+
+def bounds_densities(schedule: NoiseSchedule) -> bool:
+    """Whether it has steps to add up, or a little noise at time 0."""
     if isinstance(schedule, DiscreteSchedule):
         return True
     start = schedule.at(torch.zeros(1, dtype=torch.float64, device="cpu"))

@@ -29,7 +29,7 @@ from corekit.data_spec import DataSpec
 from corekit.diffusion.bound import Levels, levels_of, log_probability_of_level, normal_kl
 from corekit.diffusion.process import q_sample
 from corekit.errors import UsageError
-from corekit.interfaces.draws import Randomness, as_draws
+from corekit.interfaces.draws import Draws, Randomness, as_draws
 from corekit.interfaces.noise_schedule import DiscreteSchedule, NoiseSchedule
 from corekit.interfaces.sampler import Predict
 
@@ -120,6 +120,21 @@ def continuous_bound(
     error = (diffusion + reconstruction).std(0) / math.sqrt(draws_per_example)
     parts = prior, diffusion.mean(0), reconstruction.mean(0)
     return ContinuousBound(parts[0] + parts[1] + parts[2], *parts, error)
+
+
+def bound_of_one_level(
+    predict: Predict, schedule: NoiseSchedule, x_0: Tensor, draws: Draws
+) -> Tensor:
+    """The same of a density from one "t" and one "eps", with gradients, ``(B,)``."""
+    clean, noisy = ends_of(schedule)
+    share = draws.uniform("t", (len(x_0),), torch.empty(0, dtype=torch.float64))
+    level = schedule.at(schedule.time_of(clean - share * (clean - noisy)))
+    level = level.map(lambda v: v.to(x_0.device, x_0.dtype))
+    eps = draws.normal("eps", tuple(x_0.shape), x_0)
+    found = predict(q_sample(x_0, eps, level), level)
+    error = (found.eps.to(x_0.dtype) - eps).square().flatten(1).mean(1)
+    weighted = error * ((clean - noisy) / (2 * math.log(2)))
+    return weighted + reconstruction_term(x_0, eps, clean, None) + prior_term(x_0, noisy)
 
 
 def ends_of(schedule: NoiseSchedule) -> tuple[float, float]:

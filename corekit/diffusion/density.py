@@ -20,7 +20,7 @@ from corekit.diffusion.schedules import end_of, warn_if_short_of_noise
 from corekit.diffusion.timesteps import Uniform
 from corekit.errors import NoDensity, UsageError
 from corekit.interfaces.denoiser import Denoiser
-from corekit.interfaces.density import Decoder, Density, Prior
+from corekit.interfaces.density import Decoder, Density
 from corekit.interfaces.draws import Draws, Randomness
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.loss import DenoisingLoss
@@ -222,10 +222,6 @@ class DiffusionDensity(Density):
 
     def _why(self) -> str:
         return "A diffusion loss is an error, not nats. Use its loss and its samples."
-
-
-class DiffusionPrior(DiffusionDensity, Prior):
-    """Diffusion over latents or data, p(x) or p(x | condition): see `DiffusionDensity`."""
 
 
 class DiffusionDecoder(DiffusionDensity, Decoder):

@@ -188,8 +188,13 @@ class Gaussian(_Learned):
         start = torch.stack((mean * ones, math.log(scale) * ones))
         super().__init__(event_shape, condition, start, net, learn=learn)
 
-    def _log_prob(self, x: Tensor, condition: Condition | None, draws: Draws) -> LogProb:
+    def parameters_of(self, condition: Condition | None) -> tuple[Tensor, Tensor]:
+        """Means and log-scales, ``(B, *event_shape)``, or of one row if they are all the same."""
         mean, log_scale = self._parameters_of(condition).unbind(1)
+        return mean, log_scale
+
+    def _log_prob(self, x: Tensor, condition: Condition | None, draws: Draws) -> LogProb:
+        mean, log_scale = self.parameters_of(condition)
         each = _log_density("normal", (_wide(x) - mean) * (-log_scale).exp()) - log_scale
         return LogProb(each.flatten(1).sum(1))
 
@@ -203,7 +208,7 @@ class Gaussian(_Learned):
         draws: Draws,
         **options: Any,
     ) -> Tensor:
-        mean, log_scale = self._parameters_of(condition).unbind(1)
+        mean, log_scale = self.parameters_of(condition)
         noise = _noise("normal", draws, (n, *shape), self.start)
         return (mean + temperature * log_scale.exp() * noise).to(self.start.dtype)
 

@@ -1,14 +1,18 @@
 """The Dataset and Metric interfaces."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from corekit.data_spec import DataSpec
+from corekit.interfaces.draws import Draws
 from corekit.interfaces.records import Batch, Condition
+
+if TYPE_CHECKING:
+    from corekit.interfaces.model import GenerativeModel
 
 
 class Item(NamedTuple):
@@ -101,4 +105,36 @@ class Metric(ABC):
         """Figures by name, from samples, held-out data and training data.
 
         Shape: samples ``(S, ...)``, reference ``(R, ...)``, train ``(T, ...)``.
+        """
+
+
+R = TypeVar("R")
+
+
+class Look(Protocol):
+    """Work on held-out examples: a function of a batch and its noise, for all of them in turn.
+
+    The noise of a row depends on the seed and the row alone, whatever the batch. Several processes
+    share the batches, and all get what each returned, in order.
+    """
+
+    def __call__(self, work: Callable[[Batch, Draws], R]) -> list[R]:
+        """What ``work`` returned for each batch; batches are on the device of the model."""
+        ...
+
+
+class ModelMetric(ABC):
+    """Measures a model itself on held-out data: its likelihood, its latents.
+
+    **Implement one.** Write ``__call__``; every `Figure` carries its protocol.
+    """
+
+    needs: str = "model"
+
+    @abstractmethod
+    def __call__(self, model: "GenerativeModel", look: Look) -> Mapping[str, Figure]:
+        """Figures by name.
+
+        Raises:
+            UsageError, NoDensity: If it is none of the models that this can be measured of.
         """

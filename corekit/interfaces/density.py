@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from corekit.data_spec import Shape, Support
+from corekit.data_spec import DataSpec, Shape, Support
 from corekit.errors import NoDensity, UsageError
 from corekit.interfaces.draws import Draws, Randomness, as_draws
 from corekit.interfaces.frozen import Freezable
@@ -15,6 +15,9 @@ from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.records import Condition, LossTerms
 from corekit.interfaces.shapes import check_shape
 from corekit.interfaces.standardization import OfData
+
+if TYPE_CHECKING:
+    from corekit.interfaces.encoder import Encoder
 
 
 class Density(Freezable, OfData, ABC):
@@ -63,6 +66,12 @@ class Density(Freezable, OfData, ABC):
         self._check("x", x, condition)
         terms = self._loss(self.standardized(x), condition, as_draws(draws))
         return self._terms_of_data(terms, x)
+
+    def prepare(self, data: DataSpec) -> None:
+        """Called once by the model that it is a part of, with what x are.
+
+        One that is no distribution of such x refuses them here. By default it does nothing.
+        """
 
     @hands_on
     def initialize(self, x: Tensor, condition: Condition | None = None) -> None:
@@ -144,7 +153,21 @@ class Density(Freezable, OfData, ABC):
 
 
 class Prior(Density):
-    """A density over latents or over data, p(x). Built with ``(event_shape, condition)``."""
+    """A density over latents or over data, p(x). Built with ``(event_shape, condition)``.
+
+    Attributes:
+        starts_from_x: Of the prior of a latent model: whether ``initialize`` is given data instead
+            of latents of data.
+    """
+
+    starts_from_x: bool = False
+
+    def attach(self, encoder: "Encoder") -> None:
+        """Called once by the latent model whose prior it is, with its encoder.
+
+        A prior that is made of posteriors keeps a reference, not a submodule: the weights are the
+        encoder's. By default it does nothing.
+        """
 
 
 class Decoder(Density):
@@ -152,6 +175,11 @@ class Decoder(Density):
 
     Built with ``(event_shape, latent_shape)``.
     """
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether `mean` is known without sampling."""
+        return type(self).mean is not Decoder.mean
 
     def mean(self, condition: Condition | None) -> Tensor:
         """E[x | z], where it is known without sampling; of standardised data, if it is told to.

@@ -99,6 +99,9 @@ class RowDraws(Draws):
         seed: Of the whole sample set.
         rows: The number of each row in the sample set. Row r depends on (seed, r) alone.
 
+    Of several draws per row, a multiple of the rows is asked for: all rows of the first draw, then
+    of the second ...
+
     Numbers are made on the CPU, so they are the same on every device.
     """
 
@@ -122,25 +125,32 @@ class RowDraws(Draws):
         found = [torch.rand((), generator=g, dtype=wide) for g in self.generators]
         return (found[0] if found else torch.full((), 0.5)).to(like.device, like.dtype)
 
-    def _check(self, name: str, shape: Shape) -> None:
-        if not shape or shape[0] != len(self.generators):
-            raise ShapeError(
-                f"RowDraws: '{name}' must have {len(self.generators)} rows, one per generator, "
-                f"got shape {shape}."
-            )
-
     def _draw(self, make: Callable[..., Tensor], shape: Shape, like: Tensor) -> Tensor:
-        self._check("a draw", shape)
         wide = torch.promote_types(like.dtype, torch.float32)
-        rows = [make(shape[1:], generator=g, dtype=wide) for g in self.generators]
-        stacked = torch.stack(rows) if rows else torch.empty(shape, dtype=wide)
-        return stacked.to(like.device, like.dtype)
+        made = self._by_row("a draw", shape, lambda of, g: make(of, generator=g, dtype=wide))
+        return (torch.empty(shape, dtype=wide) if made is None else made).to(
+            like.device, like.dtype
+        )
 
     def integers(self, name: str, high: int, shape: Shape, device: torch.device) -> Tensor:
         """Integers 0 ... high-1 of a shape, int64, row by row."""
-        self._check(name, shape)
-        rows = [torch.randint(high, shape[1:], generator=g) for g in self.generators]
-        return (torch.stack(rows) if rows else torch.empty(shape, dtype=torch.int64)).to(device)
+        made = self._by_row(name, shape, lambda of, g: torch.randint(high, of, generator=g))
+        return (torch.empty(shape, dtype=torch.int64) if made is None else made).to(device)
+
+    def _by_row(
+        self, name: str, shape: Shape, make: Callable[[Shape, torch.Generator], Tensor]
+    ) -> Tensor | None:
+        """What each generator makes of its share of a shape, draw by draw; None without rows."""
+        rows = len(self.generators)
+        if not shape or (shape[0] % rows if rows else shape[0]) or (rows and not shape[0]):
+            raise ShapeError(
+                f"RowDraws: '{name}' must have {rows} rows, one per generator, or a multiple of "
+                f"them, got shape {shape}."
+            )
+        if not rows:
+            return None
+        share = (shape[0] // rows, *shape[1:])
+        return torch.stack([make(share, g) for g in self.generators], dim=1).flatten(0, 1)
 
 
 class GivenDraws(Draws):

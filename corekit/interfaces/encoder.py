@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from corekit.data_spec import Shape
+from corekit.data_spec import Shape, Support
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.records import Condition
@@ -22,6 +22,7 @@ class Encoder(OfData, ABC):
         event_shape: Shape of x without the batch.
         latent_shape: Shape of z without the batch.
         kind: What log q(z | x) is (`Likelihood`); ``none`` for a point posterior.
+        latent_support: Where z lies; the prior of a latent model must lie there too.
         free_axes: Axes of the event that may have any length (points of a cloud).
 
     Shape: x ``(B, *event_shape)``.
@@ -30,6 +31,7 @@ class Encoder(OfData, ABC):
     event_shape: Shape
     latent_shape: Shape
     kind: Likelihood = Likelihood.EXACT
+    latent_support: Support = Support.REAL
     free_axes: tuple[int, ...] = ()
 
     def forward(self, x: Tensor, condition: Condition | None = None) -> Posterior:

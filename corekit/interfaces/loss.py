@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from corekit.data_spec import DataSpec
+from corekit.errors import PluginError
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood
+from corekit.interfaces.names import MAIN
 from corekit.interfaces.noise_schedule import NoiseSchedule
 from corekit.interfaces.records import Batch, LossTerms, NoiseLevel, Prediction
 
@@ -26,14 +28,36 @@ class Loss(nn.Module, ABC):
         kind: What minus the total says about log p(x), of a model whose parts have likelihoods:
             ``bound`` for an evidence lower bound, ``none`` for a weighted one.
         rows_coupled: Whether the total of a row depends on the others in its batch.
+        phases: Training phases in the order of a step (`GenerativeModel.phases`), where a network
+            of the loss is trained against the model.
     """
 
     kind: Likelihood = Likelihood.NONE
     rows_coupled: bool = False
+    phases: tuple[str, ...] = (MAIN,)
+
+    def prepare(self, model: "GenerativeModel") -> None:
+        """Called once by the model that it trains, when the parts of that model are there.
+
+        A loss with a network of its own builds it here. By default it does nothing.
+        """
 
     @abstractmethod
     def forward(self, model: "GenerativeModel", batch: Batch, draws: Draws) -> LossTerms:
         """The loss terms of one batch."""
+
+    def of_phase(
+        self, phase: str, model: "GenerativeModel", batch: Batch, draws: Draws
+    ) -> LossTerms:
+        """The loss terms of a phase that is not ``main``: what an adversary learns from."""
+        raise PluginError(
+            f"{type(self).__name__}: must write of_phase for its phase '{phase}', got none. A bug "
+            "of the package of the loss."
+        )
+
+    def phase_of(self, name: str) -> str:
+        """The phase that trains a parameter of this loss, by its name."""
+        return MAIN
 
     def at_step(self, step: int) -> None:
         """Called before each optimizer step with the number of steps taken so far."""

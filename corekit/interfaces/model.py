@@ -15,11 +15,9 @@ from corekit.interfaces.draws import Randomness
 from corekit.interfaces.frozen import Freezable
 from corekit.interfaces.initialization import hands_on
 from corekit.interfaces.likelihood import Likelihood, LogProb
+from corekit.interfaces.names import MAIN as MAIN
 from corekit.interfaces.part_loss import PartLoss
 from corekit.interfaces.records import Batch, Condition, LossTerms
-
-MAIN = "main"
-"""The phase that every model has: held-out data are scored by its loss."""
 
 
 class GenerativeModel(Freezable, ABC):

@@ -17,9 +17,18 @@ class Posterior(ABC):
     **Implement one.** Write ``rsample_and_log_prob`` (one pass: a sample with gradients and its
     density), ``log_prob`` and ``mode``; ``statistics`` adds numbers for the log.
 
+    Attributes:
+        exact_mode: Whether ``mode`` is the most probable latent; without a formula for it, as of a
+            flow, it is a typical one.
+        pathwise: Whether the gradient of a draw is its derivative at fixed noise. One that chooses
+            a component first has another, which is right on average.
+
     Shape: z ``(k * B, *latent_shape)``, draw by draw (all rows of the first draw, then of the
     second ...); log_q ``(k * B,)``, nats.
     """
+
+    exact_mode: bool = True
+    pathwise: bool = True
 
     @abstractmethod
     def rsample_and_log_prob(self, draws: Draws, k: int = 1) -> tuple[Tensor, LogProb]:
@@ -32,7 +41,29 @@ class Posterior(ABC):
     @property
     @abstractmethod
     def mode(self) -> Tensor:
-        """The most probable latent, ``(B, *latent_shape)``."""
+        """The most probable latent, or (`exact_mode`) a typical one, ``(B, *latent_shape)``."""
+
+    def detached(self) -> Posterior:
+        """The same distribution, without gradients to its parameters.
+
+        Raises:
+            UsageError: If this posterior cannot be taken apart from what made it.
+        """
+        raise UsageError(
+            f"{type(self).__name__}: it must have `detached` for this gradient estimator, got "
+            "none. Use the estimator 'plain', or a diagonal Gaussian posterior."
+        )
+
+    def repeated(self, k: int) -> Posterior:
+        """The same distributions k times: what k draws per row are scored by.
+
+        Raises:
+            UsageError: If this posterior cannot be repeated.
+        """
+        raise UsageError(
+            f"{type(self).__name__}: it must have `repeated` to score several draws per row, got "
+            "none. Score one draw, or use a diagonal Gaussian posterior."
+        )
 
     def stored(self) -> Tensor:
         """What `restored` makes this posterior from, one tensor per row ``(B, ...)``.

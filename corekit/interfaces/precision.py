@@ -19,3 +19,8 @@ def full_precision(x: Tensor) -> AbstractContextManager[object]:
     if not torch.amp.is_autocast_available(kind):
         return nullcontext()
     return torch.autocast(kind, enabled=False)
+
+
+def wide(x: Tensor) -> Tensor:
+    """x in float32, or in float64 where it is: what sums of logarithms are taken in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

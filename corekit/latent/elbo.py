@@ -9,9 +9,8 @@ from corekit.errors import UsageError
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.loss import Loss
-from corekit.interfaces.precision import full_precision
 from corekit.interfaces.records import Batch, LossTerms
-from corekit.latent.kl import kl_terms, kl_unit
+from corekit.latent.scoring import score
 
 if TYPE_CHECKING:
     from corekit.latent.model import LatentModel
@@ -73,32 +72,11 @@ class WeightedElbo(Loss):
 
     def forward(self, model: "LatentModel", batch: Batch, draws: Draws) -> LossTerms:  # type: ignore[override]
         """The loss terms of one batch."""
-        posterior = model.encoder(batch.x, batch.condition)
-        z, log_q = posterior.rsample_and_log_prob(draws)
-        z = z.to(batch.x.dtype)  # a posterior is kept in float32, its neighbours need not be
-        given = model.given_of(batch.condition, draws)
-        decoded = model.decoder.loss(batch.x, model.beside(z, given), draws)
-        units = {f"reconstruction_{name}": unit for name, unit in decoded.units.items()}
-        terms = {f"reconstruction_{name}": value for name, value in decoded.terms.items()}
-        seen = {f"decoder.{path}": value for path, value in decoded.seen.items()}
-        total = decoded.total
-        if model.prior is not None:
-            # A KL is a small difference of large numbers: it and the prior stay in full precision.
-            with full_precision(z):
-                kl, extra, prior_seen = kl_terms(
-                    model.prior,
-                    posterior,
-                    z,
-                    log_q,
-                    draws,
-                    condition=model.for_prior(given),
-                    closed_form=self.kl == "auto",
-                )
-            terms |= {"kl": kl, **extra}
-            units |= dict.fromkeys(("kl", *extra), kl_unit(model.prior))
-            total = total + self.beta.to(kl.dtype) * self._freed(kl)
-            seen |= {f"prior.{path}": value for path, value in prior_seen.items()}
-        return LossTerms(total, terms, posterior.statistics(), seen, units)
+        scored = score(model, batch, draws, closed_form=self.kl == "auto")
+        total = scored.decoded.total
+        if scored.kl is not None:
+            total = total + self.beta.to(scored.kl.dtype) * self._freed(scored.kl)
+        return scored.reported(total)
 
     def _freed(self, kl: Tensor) -> Tensor:
         if not self.free_bits:

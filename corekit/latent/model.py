@@ -7,23 +7,27 @@ import torch
 from torch import Tensor
 
 from corekit.data_spec import DataSpec, Shape
-from corekit.errors import NoDensity, ShapeError, UsageError
+from corekit.errors import ShapeError, UsageError
 from corekit.interfaces.density import Decoder, Prior
 from corekit.interfaces.draws import Draws, Randomness, as_draws
 from corekit.interfaces.encoder import Encoder
 from corekit.interfaces.initialization import INIT_ROWS, hands_on, starts_from_data
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.loss import Loss
-from corekit.interfaces.model import GenerativeModel
+from corekit.interfaces.model import MAIN, GenerativeModel
 from corekit.interfaces.part_loss import PartLoss
 from corekit.interfaces.records import Batch, Condition, LossTerms
 from corekit.latent.elbo import WeightedElbo
 from corekit.latent.fitting import PriorLoss
 from corekit.latent.given import Given
+from corekit.latent.kl import warn_of_growth
 from corekit.latent.lines import Along, latents_between
+from corekit.latent.scoring import log_joint
 from corekit.spec.given import widened
+from corekit.spec.latent import wrong_support
 
 Conditional = Literal["prior", "decoder"]
+Samples = Literal["drawn", "means"]
 
 
 class LatentModel(GenerativeModel):
@@ -45,6 +49,8 @@ class LatentModel(GenerativeModel):
         classes: Number of classes, if labels are among these conditions (`Given`).
         embed: Factory of an encoder of the image that is one, or else of the vector (`Given`).
         drop_condition: Share of rows that training shows without them.
+        samples: What `sample` and `decode` give: x "drawn" from p(x | z), or its "means", where the
+            decoder has them: pictures without the noise of the likelihood.
 
     Shape: batch.x ``(B, *data.event_shape)``; z ``(B, *latent_shape)``.
     Source: Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014,
@@ -65,9 +71,10 @@ class LatentModel(GenerativeModel):
         classes: int | None = None,
         embed: Callable[..., Encoder] | None = None,
         drop_condition: float = 0.0,
+        samples: Samples = "drawn",
     ) -> None:
         super().__init__()
-        self.data, self.conditional = data, tuple(conditional)
+        self.data, self.conditional, self.samples = data, tuple(conditional), samples
         self.encoder = encoder(event_shape=data.event_shape)
         latent = self.encoder.latent_shape
         self.given: Given | None = None
@@ -85,20 +92,38 @@ class LatentModel(GenerativeModel):
         if self.given is not None and "decoder" in conditional:
             beside = widened(latent, self.given.width)
         self.decoder = decoder(event_shape=data.event_shape, latent_shape=beside)
+        self.decoder.prepare(data)
         self.loss = WeightedElbo() if loss is None else loss
+        self.phases = self.loss.phases
         if self.prior is not None and self.prior.event_shape != latent:
             raise ShapeError(
                 f"LatentModel: the prior must be over latents of shape {latent}, "
                 f"got {self.prior.event_shape}."
             )
+        if self.prior is not None:
+            self.prior.attach(self.encoder)
+            lies, lives = self.encoder.latent_support, self.prior.support
+            if lies is not lives:
+                names = type(self.prior).__name__, lives, type(self.encoder).__name__, lies
+                raise ShapeError(f"LatentModel: {wrong_support(*names)}")
+            if self.prior.kind is Likelihood.NONE and self.encoder.kind is not Likelihood.NONE:
+                warn_of_growth(self.prior)
         both = Likelihood.NONE if self.prior is None else self.prior.kind | self.decoder.kind
         # One draw of z: E[exp(log p(x, z) - log q(z))] = p(x).
         self.kind = both | self.encoder.kind | Likelihood.WEIGHT
+        self.loss.prepare(self)
 
     def forward(self, batch: Batch, *, phase: str = "main", draws: Randomness = None) -> LossTerms:
         """The terms of the loss."""
+        if phase != MAIN:
+            return self.loss.of_phase(phase, self, batch, as_draws(draws))
         loss = self.loss if self.part_loss is None else self.part_loss
         return loss(self, batch, as_draws(draws))
+
+    def phase_of(self, name: str) -> str:
+        """What the loss says of its own parameters; the others are the model's: ``main``."""
+        own = name.removeprefix("loss.")
+        return MAIN if own == name else self.loss.phase_of(own)
 
     def narrowed(self, trained: Collection[str]) -> PartLoss | None:
         """The loss of the prior, where nothing else is trained."""
@@ -117,6 +142,9 @@ class LatentModel(GenerativeModel):
     def initialize(self, batch: Batch, draws: Randomness = None) -> None:
         """Initialise the prior from latents of data; the encoder is left as it was."""
         if self.prior is None or not starts_from_data(self.prior):
+            return
+        if self.prior.starts_from_x:
+            self.prior.initialize(batch.x)
             return
         kept = [buffer.clone() for buffer in self.encoder.buffers()]  # running statistics
         drawn = []
@@ -141,16 +169,11 @@ class LatentModel(GenerativeModel):
         Raises:
             NoDensity: If the prior or the decoder has no likelihood.
         """
-        if self.prior is None or self.kind is Likelihood.NONE:
-            raise NoDensity(f"LatentModel: no likelihood in nats. {self._why()}")
         draws = as_draws(generator)
         z, log_q = self.encoder(x, condition).rsample_and_log_prob(draws, n)
         z = z.to(x.dtype)  # a posterior is kept in float32, its neighbours need not be
-        rows = x.repeat(n, *(1,) * (x.ndim - 1))
-        given = self.given_of(condition)
-        given = None if given is None else given.repeat(n, 1)
-        log_joint = self.decoder.log_prob(rows, self.beside(z, given), generator=draws)
-        return z, log_q, log_joint + self.prior.log_prob(z, self.for_prior(given), generator=draws)
+        log_px, log_pz = log_joint(self, x, z, n, self.given_of(condition), draws)
+        return z, log_q, log_px + log_pz
 
     def log_prob(
         self, x: Tensor, condition: Condition | None = None, *, generator: Randomness = None
@@ -194,9 +217,33 @@ class LatentModel(GenerativeModel):
         generator: Randomness = None,
         **options: Any,
     ) -> Tensor:
-        """One draw from p(x | z) per row of z, or from p(x | z, c) of a conditional decoder."""
+        """One draw from p(x | z) per row of z, or from p(x | z, c) of a conditional decoder.
+
+        Where ``samples`` are means, and no option asks for something else: E[x | z].
+        """
         given = self.given_of(condition) if "decoder" in self.conditional else None
+        if self.samples == "means" and self.decoder.has_mean and not any(options.values()):
+            return self._mean(z, given)
         return self.decoder.sample(condition=self.beside(z, given), generator=generator, **options)
+
+    @torch.no_grad()
+    def _mean(self, z: Tensor, given: Tensor | None) -> Tensor:
+        return self.decoder.restored(self.decoder.mean(self.beside(z, given)))
+
+    def reconstruct(
+        self,
+        x: Tensor,
+        condition: Condition | None = None,
+        *,
+        generator: Randomness = None,
+        **options: Any,
+    ) -> Tensor:
+        """E[x | z] at the most probable latent; a draw where the decoder has no closed mean."""
+        z = self.encode(x, condition)
+        if options or not self.decoder.has_mean:
+            return self.decode(z, condition, generator=generator, **options)
+        given = self.given_of(condition) if "decoder" in self.conditional else None
+        return self._mean(z, given)
 
     def interpolate(
         self,
@@ -234,7 +281,8 @@ class LatentModel(GenerativeModel):
             return Condition(vector=z)
         return Condition(vector=torch.cat([z, given.to(z.dtype)], dim=1))
 
-    def _why(self) -> str:
+    def why(self) -> str:
+        """Why there is no likelihood, for an error."""
         if self.prior is None:
             return "It is an auto-encoder: it has no prior."
         if self.encoder.kind is Likelihood.NONE:

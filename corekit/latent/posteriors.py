@@ -13,6 +13,11 @@ from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.posterior import Posterior
 
 
+def drawn_by_draw(parameters: Tensor, k: int) -> Tensor:
+    """Parameters of a posterior for k draws: all rows for the first, then for the second ..."""
+    return parameters.repeat(k, *(1,) * (parameters.ndim - 1))
+
+
 class DiagonalGaussian(Posterior):
     r"""q(z | x) = N(mu, diag(exp(log_var))).
 
@@ -20,7 +25,7 @@ class DiagonalGaussian(Posterior):
         \log q(z) = -\tfrac12 \sum_d \big[\log 2\pi + \ell_d + (z_d - \mu_d)^2 e^{-\ell_d}\big]
 
     Args:
-        mu, log_var: ``(B, L)``; kept in float32 or wider.
+        mu, log_var: ``(B, *latent_shape)``; kept in float32 or wider.
     """
 
     def __init__(self, mu: Tensor, log_var: Tensor) -> None:
@@ -34,18 +39,27 @@ class DiagonalGaussian(Posterior):
 
     def rsample_and_log_prob(self, draws: Draws, k: int = 1) -> tuple[Tensor, LogProb]:
         """z = mu + exp(log_var / 2) eps, and its density from eps itself."""
-        mu, log_var = self.mu.repeat(k, 1), self.log_var.repeat(k, 1)
+        mu, log_var = drawn_by_draw(self.mu, k), drawn_by_draw(self.log_var, k)
         eps = draws.normal("z", tuple(mu.shape), mu)
-        log_q = -0.5 * (math.log(2 * math.pi) + log_var + eps.square()).sum(-1)
+        log_q = -0.5 * (math.log(2 * math.pi) + log_var + eps.square()).flatten(1).sum(1)
         return mu + (0.5 * log_var).exp() * eps, LogProb(log_q)
 
     def log_prob(self, z: Tensor) -> LogProb:
         """log q(z), nats."""
         scaled = (z - self.mu).square() * (-self.log_var).exp()
-        return LogProb(-0.5 * (math.log(2 * math.pi) + self.log_var + scaled).sum(-1))
+        each = math.log(2 * math.pi) + self.log_var + scaled
+        return LogProb(-0.5 * each.flatten(1).sum(1))
+
+    def detached(self) -> DiagonalGaussian:
+        """The same, without gradients to what made it."""
+        return DiagonalGaussian(self.mu.detach(), self.log_var.detach())
+
+    def repeated(self, k: int) -> DiagonalGaussian:
+        """k times the rows, draw by draw."""
+        return DiagonalGaussian(drawn_by_draw(self.mu, k), drawn_by_draw(self.log_var, k))
 
     def stored(self) -> Tensor:
-        """mu and log_var, ``(B, 2, L)``."""
+        """mu and log_var, ``(B, 2, *latent_shape)``."""
         return torch.stack([self.mu, self.log_var], 1)
 
     @classmethod
@@ -55,7 +69,7 @@ class DiagonalGaussian(Posterior):
 
     def entropy(self) -> Tensor:
         """H = D/2 (1 + log 2 pi) + 1/2 sum log_var, ``(B,)``, nats."""
-        return 0.5 * (1 + math.log(2 * math.pi) + self.log_var).sum(-1)
+        return 0.5 * (1 + math.log(2 * math.pi) + self.log_var).flatten(1).sum(1)
 
     def statistics(self) -> dict[str, Tensor]:
         """Mean of mu, its largest absolute value, mean standard deviation."""
@@ -69,7 +83,7 @@ class Point(Posterior):
     """All mass on one latent: an auto-encoder. It has no density.
 
     Args:
-        z: ``(B, L)``.
+        z: ``(B, *latent_shape)``.
     """
 
     def __init__(self, z: Tensor) -> None:
@@ -82,7 +96,7 @@ class Point(Posterior):
 
     def rsample_and_log_prob(self, draws: Draws, k: int = 1) -> tuple[Tensor, LogProb]:
         """z, and zeros of kind ``none``."""
-        z = self.z.repeat(k, *(1,) * (self.z.ndim - 1))
+        z = drawn_by_draw(self.z, k)
         return z, LogProb(z.new_zeros(z.shape[0]), Likelihood.NONE)
 
     def stored(self) -> Tensor:

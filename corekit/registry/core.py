@@ -53,7 +53,7 @@ COMPONENTS = [
         "prior",
         "diffusion",
         "diffusion:DiffusionPriorSpec",
-        "diffusion.density:DiffusionPrior",
+        "diffusion.prior:DiffusionPrior",
         "a diffusion model of the latents",
         "DIFFUSION",
     ),

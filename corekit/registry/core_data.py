@@ -8,6 +8,22 @@ DATA = [
     # data
     of_core(
         "dataset",
+        "binarized",
+        "data:BinarizedSpec",
+        "data.binarized:Binarized",
+        "gray images of another data set made black and white",
+        "BINARIZED",
+    ),
+    of_core(
+        "dataset",
+        "digits",
+        "data:DigitsSpec",
+        "data.digits:Digits",
+        "the handwritten digits of scikit-learn, 8 x 8",
+        "DIGITS",
+    ),
+    of_core(
+        "dataset",
         "low_res",
         "data:LowResSpec",
         "data.low_res:LowRes",

@@ -136,6 +136,55 @@ class LowResSpec(Spec):
         return replace(found, condition_shapes={**found.condition_shapes, "image": image})
 
 
+class DigitsSpec(Spec):
+    """The handwritten digits of scikit-learn: 1,797 real images of 8 x 8."""
+
+    type: Literal["digits"] = "digits"
+    labels: bool = Field(False, description="hand on the class, 0 to 9")
+    validate_on: bool = Field(
+        False, description="leave 180 of the training digits out of them, as the split val"
+    )
+
+    def data_spec(self) -> DataSpec:
+        """Images (1, 8, 8) of 17 levels in [0, 1]."""
+        return DataSpec(
+            (1, 8, 8),
+            support=Support.UNIT_INTERVAL,
+            levels=17,
+            bin_width=1 / 16,
+            size=1257 if self.validate_on else 1437,
+            condition_shapes={"labels": ()} if self.labels else {},
+            lowest=0.0,
+        )
+
+
+class BinarizedSpec(Spec):
+    """Another data set of gray images, black and white."""
+
+    type: Literal["binarized"] = "binarized"
+    of: DatasetSlot = Field(description="the images", examples=[{"type": "shapes32"}])
+    how: Literal["dynamic", "fixed", "threshold"] = Field(
+        "dynamic",
+        description="training examples drawn anew at each visit and held-out ones once; all once; "
+        "or 1 where above the middle",
+    )
+    seed: int = Field(0, ge=0, description="of what is drawn once")
+
+    def data_spec(self) -> DataSpec | None:
+        """That of the images, with two levels."""
+        found: DataSpec | None = self.of.data_spec()
+        if found is None:
+            return None
+        if found.levels is None and found.support is not Support.UNIT_INTERVAL:
+            raise ShapeError(
+                "binarized: the data must have levels, or lie on the unit interval, got support "
+                f"'{found.support.value}' without levels. Images of 8 bits have them."
+            )
+        support = Support.UNIT_INTERVAL
+        two = replace(found, levels=2, bin_width=1.0, lowest=0.0, support=support)
+        return replace(two, mean=None, std=None)
+
+
 class Toy2dSpec(Spec):
     """Points in the plane from a classic density, drawn by corekit itself."""
 

@@ -113,6 +113,11 @@ class DiffusionPriorSpec(_DiffusionFields):
     """A diffusion model of the latents."""
 
     type: Literal["diffusion"] = "diffusion"
+    train_by: Literal["error", "bound"] = Field(
+        "error",
+        description="error: the loss, for latents that are points or stay as they are; bound: "
+        "nats, so that an encoder with a density can be trained beside it",
+    )
 
     def shape(self, event_shape: Shape, condition: Any = None) -> None:
         """The denoiser must accept latents."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from corekit.data_spec import DataSpec, Shape
+from corekit.data_spec import DataSpec, Shape, Support
 from corekit.errors import ShapeError
 from corekit.spec.base import Spec, place
 from corekit.spec.slots import BijectorSlot, OneOrMany, PriorSlot, StochasticSlot
@@ -120,6 +120,7 @@ class NormalSpec(Spec):
     """The standard normal distribution."""
 
     type: Literal["normal"] = "normal"
+    support: ClassVar[Support | None] = Support.REAL
     features: int | None = Field(
         None, ge=1, description="number of features; only checked against the latent's, if given"
     )

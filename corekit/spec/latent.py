@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from corekit.data_spec import DataSpec, Shape
+from corekit.data_spec import DataSpec, Shape, Support
+from corekit.errors import ShapeError
 from corekit.spec.base import Spec, place
 from corekit.spec.given import chosen_of, embedded_of, widened, width_of
 from corekit.spec.slots import DecoderSlot, EncoderSlot, LossSlot, PriorSlot
@@ -68,6 +69,9 @@ class LatentModelSpec(Spec):
     drop_condition: float = Field(
         0.0, ge=0, lt=1, description="share of rows that training shows without conditions"
     )
+    samples: Literal["drawn", "means"] = Field(
+        "drawn", description="drawn from the likelihood, or its means where the decoder has them"
+    )
 
     @model_validator(mode="after")
     def _check_conditional(self) -> LatentModelSpec:
@@ -95,6 +99,7 @@ class LatentModelSpec(Spec):
             beside = widened(beside, width) if "decoder" in self.conditional else beside
         if self.prior is not None:
             with place("prior", given_by="encoder"):
+                _check_support(self.encoder, self.prior)
                 self.prior.shape(event_shape=latent_shape, condition=told)
         with place("decoder", given_by="encoder"):
             self.decoder.shape(event_shape=data.event_shape, latent_shape=beside)
@@ -106,3 +111,20 @@ class LatentModelSpec(Spec):
             with place("embed"):
                 embedded = self.embed.shape(event_shape=chosen[embedded_of(chosen)])
         return width_of(chosen, self.classes, embedded)
+
+
+def _check_support(encoder: Spec, prior: Spec) -> None:
+    """Refuse a prior that lives where no latent is, as far as specs know; the model looks again."""
+    lies = getattr(encoder, "latent_support", None)
+    lives = getattr(prior, "support", None)
+    if lies is not None and lives is not None and lies is not lives:
+        raise ShapeError(wrong_support(prior.type, lives, encoder.type, lies))
+
+
+def wrong_support(prior: str, lives: Support, encoder: str, lies: Support) -> str:
+    """The message of that mismatch."""
+    return (
+        f"{prior} must, as a prior, live where the latents lie ({lies.value}: the posterior of "
+        f"{encoder}), got one on '{lives.value}'. A sphere needs vae.von_mises_fisher and "
+        "vae.sphere, categories vae.gumbel and vae.categories; others are real."
+    )

@@ -12,8 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from corekit.data_spec import DataSpec, Shape, Support
+from corekit.interfaces.density import Prior
+from corekit.interfaces.loss import Loss
 from corekit.spec import Spec
 from corekit.testing.conformance import Conformance
+from corekit.testing.echo import Echo
+from corekit.testing.linear_gaussian import LinearGaussian
 
 ROWS = 4
 """Rows of a batch, unless a check needs more."""
@@ -60,10 +64,20 @@ class Case:
         return self.fresh()
 
     def fresh(self, seed: int = 0, **other: Any) -> Any:
-        """As the constructor leaves it; ``other`` replaces what it is built with."""
+        """As the constructor leaves it; ``other`` replaces what it is built with.
+
+        A loss is prepared for the model that it is exercised on, a prior attached to an encoder.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.factory(**{**self.given, **other})
+            part = self.factory(**{**self.given, **other})
+            if isinstance(part, Loss):
+                with torch.device("cpu"):
+                    model = LinearGaussian(exact=False).model
+                part.prepare(model)
+            if isinstance(part, Prior):
+                part.attach(Echo(part.event_shape))
+            return part
 
     def ready(self, dtype: torch.dtype = torch.float64, **other: Any) -> Any:
         """With random weights and in eval mode, the same ones in every dtype."""
@@ -103,6 +117,8 @@ def on_support(x: Tensor, support: Support) -> Tensor:
         return torch.tanh(x / 2)
     if support is Support.SPHERE:
         return torch.nn.functional.normalize(x.flatten(1), dim=1).reshape(x.shape)
+    if support is Support.SIMPLEX:
+        return torch.softmax(x, 1)
     if support is Support.CODES:
         return (x.abs() * 2).floor().clamp(max=3)
     return x

@@ -137,6 +137,13 @@ WEIGHTED_ELBO = Conformance(
     )
 )
 SHAPES2D = Conformance(options=({"size": 8, "held_out": 4, "side": 8}, {"size": 8, "labels": True}))
+BINARIZED = Conformance(
+    options=(
+        {"of": {"type": "shapes32", "side": 8, "size": 8}},
+        {"of": {"type": "shapes32", "side": 8, "size": 8}, "how": "threshold"},
+    )
+)
+DIGITS = Conformance(options=({"labels": True}, {"validate_on": True}))
 LOW_RES = Conformance(
     options=(
         {"of": {"type": "shapes2d", "side": 8, "size": 8, "held_out": 4}},

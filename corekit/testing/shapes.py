@@ -25,6 +25,11 @@ SHAPES: dict[str, tuple[tuple[Mapping[str, Any], ...], ...]] = {
         for conditions in ({}, {"vector": (4,)})
     ),
     "encoder": tuple(({"event_shape": shape},) for shape in ((5,), (7, 3), (3, 8, 8))),
+    "likelihood": tuple(({"event_shape": shape},) for shape in ((5,), (2, 3, 4))),
+    "posterior": (
+        ({"feature_shape": (5,), "latent_shape": (3,)},),
+        ({"feature_shape": (4, 2, 2), "latent_shape": (3, 2, 2)},),
+    ),
     "network": tuple(
         tuple({"in_shape": a, "out_shape": b, "context_shape": context} for a, b in shapes)
         for shapes in (
@@ -43,6 +48,7 @@ SHAPES: dict[str, tuple[tuple[Mapping[str, Any], ...], ...]] = {
         for shape, levels in (((5,), 7), ((2, 4, 4), 256))
         for context in (None, (3,))
     ),
+    "quantizer": tuple(({"latent_shape": shape},) for shape in ((4, 3, 2), (4,))),
     "prior": (
         *(({"event_shape": shape, "condition": None},) for shape in ((3,), (7, 3), (3, 8, 8))),
         ({"event_shape": (3,), "condition": {"vector": (4,)}},),

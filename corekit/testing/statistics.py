@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from corekit.data_spec import Support
 from corekit.testing.check import expect
 
 ERRORS = 5.0
@@ -41,3 +42,26 @@ def density_ratio(x: Tensor, log_p: Tensor) -> Tensor:
     covariance = torch.atleast_2d(x[::2].T.cov()) * 0.5 + 1e-12 * torch.eye(x.shape[1]).double()
     u = torch.distributions.MultivariateNormal(x[::2].mean(0), covariance)
     return (u.log_prob(x[1::2]) - log_p[1::2]).exp()
+
+
+def sphere_ratio(x: Tensor, log_p: Tensor) -> Tensor:
+    """The same on the unit sphere: the uniform density over p, ``(N,)``; its mean is 1.
+
+    Shape: x ``(N, D)``; log_p ``(N,)``, nats relative to area.
+    """
+    half = x.shape[1] / 2
+    log_area = math.log(2) + half * math.log(math.pi) - math.lgamma(half)
+    return (-log_area - log_p.detach().double()).exp()
+
+
+def lies_on(x: Tensor, support: Support) -> bool:
+    """Whether rows ``(B, ...)`` lie on a support."""
+    if support is Support.POSITIVE:
+        return bool((x >= 0).all())
+    if support is Support.UNIT_INTERVAL:
+        return bool(((x >= 0) & (x <= 1)).all())
+    if support is Support.SPHERE:
+        return torch.allclose(x.flatten(1).norm(dim=1), torch.ones(len(x), dtype=x.dtype))
+    if support is Support.SIMPLEX:
+        return bool((x >= 0).all())
+    return support is not Support.CODES or torch.equal(x, x.round())

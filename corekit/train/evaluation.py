@@ -1,6 +1,7 @@
 """Everything that is measured of a trained model, with what is needed to read it."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -8,10 +9,11 @@ from torch import Tensor
 from corekit.build import build_dataset, component
 from corekit.data.loading import fixed_batches
 from corekit.errors import SpecError
-from corekit.interfaces.dataset import Dataset, Figure, Metric
-from corekit.interfaces.draws import RowDraws, seed_of
+from corekit.interfaces.dataset import Dataset, Figure, Look, Metric, ModelMetric, Split
+from corekit.interfaces.draws import Draws, RowDraws, seed_of
 from corekit.interfaces.likelihood import Likelihood
 from corekit.interfaces.model import GenerativeModel
+from corekit.interfaces.records import Batch
 from corekit.spec import RunSpec, run_spec, spec_class
 from corekit.spec.yaml12 import parse
 from corekit.train.conditions import of_examples
@@ -21,6 +23,8 @@ from corekit.train.likelihood import figure_row, likelihood_figure
 from corekit.train.processes import ALONE, Share
 from corekit.train.reconstruction import reconstruct
 from corekit.train.sampling import ROWS, generate
+
+R = TypeVar("R")
 
 
 @torch.no_grad()
@@ -65,7 +69,13 @@ def evaluate(
     held_out = torch.cat([_all(dataset, name, seed) for name in splits])
     seen: dict[str, tuple[Tensor, Tensor]] = {}  # samples are made once for all metrics
     for part in _chosen(spec, metrics):
-        metric: Metric = component("metric", part)
+        metric: Metric | ModelMetric = component("metric", part)
+        if isinstance(metric, ModelMetric):
+            look = _look(model, dataset, splits, seed, share)
+            with model.frozen():
+                measured = metric(model, look)
+            figures += [figure_row(f"{part.type}/{k}", f, "") for k, f in measured.items()]
+            continue
         if metric.needs not in seen:
             seen[metric.needs] = _measured(
                 metric, model, dataset, splits, held_out, num, seed, share, options
@@ -95,6 +105,28 @@ def _losses(
         figure_row(f"{split}/{k}", Figure(v), found.units.get(k, ""))
         for k, v in found.values.items()
     ]
+
+
+def _look(
+    model: GenerativeModel, dataset: Dataset, splits: list[str], seed: int, share: Share
+) -> Look:
+    """What a metric of the model sees of the data."""
+    device = next(model.parameters()).device
+
+    def look(work: Callable[[Batch, Draws], R]) -> list[R]:
+        found: list[R] = []
+        for name in splits:
+            examples = nonempty(dataset, name)
+
+            def done(start: int, examples: Split = examples) -> R:
+                rows = range(start, min(start + ROWS, len(examples)))
+                batch = next(fixed_batches(examples, seed_of(seed, "heldout"), ROWS, rows))
+                return work(batch.to(device), RowDraws(seed, batch.rows))
+
+            found += share.map(done, range(0, len(examples), ROWS))
+        return found
+
+    return look
 
 
 def _measured(

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from corekit.data_spec import DataSpec, Support
-from corekit.diffusion.density import DiffusionDecoder, DiffusionDensity, DiffusionPrior
+from corekit.diffusion.density import DiffusionDecoder, DiffusionDensity
 from corekit.diffusion.model import DiffusionModel
 from corekit.diffusion.predicting import thresholded
+from corekit.diffusion.prior import DiffusionPrior
 from corekit.diffusion.process import q_sample
 from corekit.diffusion.samplers import Ancestral, Ddim
 from corekit.diffusion.schedules import Rectified, linear_betas, rescale_zero_terminal_snr

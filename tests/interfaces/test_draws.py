@@ -47,6 +47,14 @@ def test_integers_per_row():
     assert whole.max() == 9
 
 
+def test_several_draws_of_a_row_stand_draw_by_draw():
+    like = torch.empty(0)
+    whole = RowDraws(5, range(3)).normal("z", (6, 2), like)
+    assert torch.equal(RowDraws(5, [1]).normal("z", (2, 2), like), whole[[1, 4]])
+    whole = RowDraws(5, range(3)).integers("t", 99, (6,), like.device)
+    assert torch.equal(RowDraws(5, [1]).integers("t", 99, (2,), like.device), whole[[1, 4]])
+
+
 def test_rows_must_match():
     with pytest.raises(ShapeError, match=r"must have 3 rows.*got shape \(2, 1\)"):
         RowDraws(0, range(3)).normal("z", (2, 1), torch.empty(0))

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from corekit.build import build as built
 from corekit.data_spec import DataSpec
 from corekit.errors import NoDensity, UsageError
 from corekit.flows.linear import Linear
@@ -12,13 +13,14 @@ from corekit.flows.prior import FlowPrior, StandardNormal
 from corekit.interfaces.draws import Draws, GivenDraws
 from corekit.interfaces.encoder import Encoder
 from corekit.interfaces.likelihood import Likelihood, importance_bound
-from corekit.interfaces.records import Batch
+from corekit.interfaces.records import Batch, Condition
 from corekit.latent.decoders import GaussianDecoder
 from corekit.latent.elbo import WeightedElbo
 from corekit.latent.fitting import PriorLoss
 from corekit.latent.kl import closed_form_kl, kl_unit
 from corekit.latent.model import LatentModel
 from corekit.latent.posteriors import DiagonalGaussian, Point
+from corekit.spec import run_spec
 
 SCALE = 0.7
 
@@ -224,3 +226,25 @@ def test_a_prior_without_a_density_gives_no_nats(pca):
     model.prior.__class__ = type("Other", (StandardNormal,), {})  # no closed form is known of it
     assert model(batch, draws=draws).units["kl"] == "nats plus the error of the prior"
     assert PriorLoss()(model, batch, draws).units["kl"] == "nats plus the error of the prior"
+
+
+def test_samples_are_draws_or_means():
+    spec = {
+        "version": 1,
+        "model": {
+            "type": "latent",
+            "encoder": {"type": "vae.mlp", "hidden": [4], "latent_dim": 2},
+            "prior": "normal",
+            "decoder": {"type": "gaussian", "hidden": [4]},
+        },
+        "data": "toy2d",
+    }
+    drawn = built(run_spec(spec))
+    spec["model"]["samples"] = "means"
+    means = built(run_spec(spec))
+    means.load_state_dict(drawn.state_dict())
+    z = torch.randn(5, 2)
+    torch.testing.assert_close(means.decode(z), drawn.decoder.mean(Condition(vector=z)))
+    assert not torch.equal(drawn.decode(z), drawn.decode(z))
+    x = torch.randn(3, 2)
+    torch.testing.assert_close(drawn.reconstruct(x), means.decode(drawn.encode(x)))

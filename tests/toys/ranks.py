@@ -1,5 +1,6 @@
 """Run a script in several processes that form one launch, as torchrun does, without its agent."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -29,23 +30,22 @@ def launch(*arguments, world=2, timeout=300, **environment):
         "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
         **environment,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = [open(os.path.join(folder, f"{rank}"), "w+") for rank in range(world)]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        paths = [os.path.join(folder, f"{rank}") for rank in range(world)]
         started = [
             subprocess.Popen(
                 [sys.executable, *map(str, arguments)],
                 env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                 stdout=subprocess.DEVNULL,
-                stderr=outputs[rank],
+                stderr=stack.enter_context(open(path, "w")),
             )
-            for rank in range(world)
+            for rank, path in enumerate(paths)
         ]
         failed = _wait(started, timeout)
         finished = []
-        for process, output in zip(started, outputs, strict=True):
-            output.seek(0)
-            text = output.read()
-            output.close()
+        for process, path in zip(started, paths, strict=True):
+            with open(path) as output:
+                text = output.read()
             done = subprocess.CompletedProcess(process.args, process.returncode, stderr=text)
             finished.append(done)
     return [finished[rank] for rank in failed] + [

@@ -81,7 +81,8 @@ def test_steps_and_films_are_those_of_the_data_not_of_the_latents():
         "version": 1,
         "model": {
             "type": "latent",
-            "encoder": {"type": "pointcloud.pointnet", "latent_dim": 2, "widths": [4], "head": [4]},
+            "encoder": {"type": "pointcloud.pointnet", "latent_dim": 2, "widths": [4], "head": [4]}
+            | {"posterior": "point"},
             "prior": {**diffusion, "denoiser": net, "sampler": {"type": "ancestral", "steps": 3}},
             "decoder": {**diffusion, "denoiser": points, "sampler": {"type": "ddim", "steps": 5}},
         },

@@ -19,7 +19,7 @@ from corekit.testing.check import CheckFailed, Suite, expect, expect_close, expe
 from corekit.testing.exercise import Exercise, Tensors, draws
 from corekit.testing.module import module_checks
 from corekit.testing.refusal import expect_refused
-from corekit.testing.statistics import density_ratio, expect_mean
+from corekit.testing.statistics import density_ratio, expect_mean, lies_on
 
 MANY = 20_000
 FEW = 4
@@ -38,7 +38,8 @@ class DensityExercise(Exercise):
             name: torch.randn(rows, *shape, dtype=dtype)
             for name, shape in part.condition_shapes.items()
         }
-        x = case.draw(part.event_shape, part.support, dtype, rows)
+        kind = torch.int64 if part.support is Support.CODES else dtype
+        x = case.draw(part.event_shape, part.support, kind, rows)
         return {"x": x, **conditions, "rows": torch.arange(rows)}
 
     def __call__(self, part: Density, inputs: Tensors) -> Tensors:
@@ -180,10 +181,11 @@ def samples_are_as_declared(case: Case) -> None:
         x = part.sample(3, _one_condition(case, 3, dtype), generator=_generator())
         want = (3, *part.event_shape)
         expect(tuple(x.shape) == want, f"3 samples must have shape {want}, got {tuple(x.shape)}.")
-        expect(x.dtype is dtype, f"samples of a {dtype} model must be {dtype}, got {x.dtype}.")
+        kind = torch.int64 if part.support is Support.CODES else dtype
+        expect(x.dtype is kind, f"samples of a {dtype} model must be {kind}, got {x.dtype}.")
         expect(not x.requires_grad, "samples must have no gradient. Use torch.no_grad.")
         expect(bool(x.isfinite().all()), "samples must be finite.")
-        expect(_lies_on(x, part.support), f"samples must lie on '{part.support.value}'.")
+        expect(lies_on(x, part.support), f"samples must lie on '{part.support.value}'.")
 
 
 @SUITE.check()
@@ -270,16 +272,6 @@ def _one_condition(case: Case, rows: int, dtype: torch.dtype = torch.float64) ->
         for name, shape in shapes.items()
     }
     return Condition(**values)
-
-
-def _lies_on(x: Tensor, support: Support) -> bool:
-    if support is Support.POSITIVE:
-        return bool((x >= 0).all())
-    if support is Support.UNIT_INTERVAL:
-        return bool(((x >= 0) & (x <= 1)).all())
-    if support is Support.SPHERE:
-        return torch.allclose(x.flatten(1).norm(dim=1), torch.ones(len(x), dtype=x.dtype))
-    return support is not Support.CODES or torch.equal(x, x.round())
 
 
 def _generator(seed: int = 0) -> Any:

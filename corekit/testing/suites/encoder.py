@@ -7,48 +7,34 @@ import torch
 from corekit.data_spec import Support
 from corekit.errors import ShapeError
 from corekit.interfaces.encoder import Encoder
-from corekit.interfaces.likelihood import Likelihood
 from corekit.testing.case import ROWS, Case
 from corekit.testing.check import Suite, expect
-from corekit.testing.exercise import Exercise, Tensors, draws
+from corekit.testing.exercise import Tensors, draws
 from corekit.testing.module import module_checks
 from corekit.testing.refusal import expect_refused
-from corekit.testing.suites.posterior import SUITE as POSTERIOR
+from corekit.testing.suites.posterior_exercise import PosteriorExercise, outputs_of
+from corekit.testing.suites.posterior_promises import PROMISES
 
 
-class EncoderExercise(Exercise):
+class EncoderExercise(PosteriorExercise):
     """The posterior of x: its mode, a draw, and the densities of a draw and of a given latent."""
-
-    wide = frozenset({"log_q", "log_prob"})
 
     def inputs(self, case: Case, dtype: torch.dtype, rows: int = ROWS) -> Tensors:
         """x, and a latent to score."""
         part: Encoder = case.part
         return {
             "x": case.draw(part.event_shape, Support.REAL, dtype, rows),
-            "latent": torch.randn(rows, *part.latent_shape, dtype=dtype),
+            "latent": case.draw(part.latent_shape, part.latent_support, dtype, rows),
             "rows": torch.arange(rows),
         }
 
     def __call__(self, part: Encoder, inputs: Tensors) -> Tensors:
-        """mode, z, log_q of z, and log_prob of the given latent."""
-        posterior = part(inputs["x"])
-        z, log_q = posterior.rsample_and_log_prob(draws(inputs))
-        outputs = {"mode": posterior.mode, "z": z}
-        if log_q.kind is not Likelihood.NONE:
-            outputs |= {
-                "log_q": log_q.value,
-                "log_prob": posterior.log_prob(inputs["latent"]).value,
-            }
-        return outputs
-
-    def expected_dtype(self, name: str, dtype: torch.dtype) -> torch.dtype:
-        """A posterior is kept in float32 or wider."""
-        return torch.promote_types(dtype, torch.float32)
+        """mode, z, log_q of z, log_prob of the given latent, entropy."""
+        return outputs_of(part(inputs["x"]), inputs)
 
 
 EXERCISE = EncoderExercise()
-SUITE = Suite(POSTERIOR)
+SUITE = Suite(PROMISES)
 
 
 def has_free_axes(case: Case) -> bool:

@@ -7,6 +7,7 @@ import torch
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.loss import Loss
+from corekit.interfaces.names import MAIN
 from corekit.interfaces.records import Batch
 from corekit.testing.case import ROWS, Case
 from corekit.testing.check import Suite, expect, expect_close
@@ -63,6 +64,23 @@ def it_trains_every_part(case: Case) -> None:
         grad = parameter.grad
         moved = grad is not None and bool(grad.isfinite().all()) and bool(grad.any())
         expect(moved, f"{name} of the model must get a finite gradient that is not zero.")
+
+
+@SUITE.check(lambda case: len(case.part.phases) > 1)
+def its_phases_train_its_own_parameters(case: Case) -> None:
+    """Each phase beside main has terms with units, and moves parameters of the loss alone."""
+    model, inputs, part = LinearGaussian().model, EXERCISE.inputs(case, torch.float64), case.ready()
+    for phase in (phase for phase in part.phases if phase != MAIN):
+        terms = part.of_phase(phase, model, Batch(inputs["x"]), draws(inputs))
+        expect_terms(terms, ROWS)
+        own = {n for n, _ in part.named_parameters() if part.phase_of(n) == phase}
+        expect(bool(own), f"phase_of must give some parameters of the loss to {phase}, got none.")
+        terms.total.mean().backward()
+        moved = {n for n, p in part.named_parameters() if p.grad is not None and p.grad.any()}
+        expect(moved == own, f"{phase} must move {sorted(own)}, got gradients of {sorted(moved)}.")
+        reached = [n for n, p in model.named_parameters() if p.grad is not None]
+        expect(not reached, f"{phase} must leave the model alone, got a gradient of {reached}.")
+        part.zero_grad(set_to_none=True)
 
 
 @SUITE.check(is_bound)

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from corekit.interfaces.dataset import Figure, Metric
+from corekit.interfaces.draws import Draws, RowDraws
+from corekit.interfaces.records import Batch, Condition
 from corekit.testing.case import Case
 from corekit.testing.check import CheckFailed, Suite, expect, expect_close, expect_equal
+from corekit.testing.linear_gaussian import LATENT, LinearGaussian
 
 SUITE = Suite()
 SETS = 24
 """Examples in each of the sets."""
+
+
+def is_of_sets(case: Case) -> bool:
+    """Whether it compares sets of examples, and does not measure a model."""
+    return isinstance(case.part, Metric)
+
 
 SHAPES = ((16, 3), (2,), (3, 8, 8))
 """Shapes of an example, tried in turn: a cloud, a vector, an image."""
@@ -48,27 +58,38 @@ def _sets(case: Case, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tenso
     )
 
 
-@SUITE.check()
+@SUITE.check(is_of_sets)
 def figures_can_be_read(case: Case) -> None:
     """Every figure is finite, says which way is better, and carries its protocol as plain data."""
-    figures = case.fresh()(*_sets(case))
-    expect(bool(figures), "there must be a figure, got none.")
-    for name, figure in figures.items():
-        expect(isinstance(figure, Figure), f"{name} must be a Figure, got {type(figure).__name__}.")
-        numbers = [figure.value, *figure.references.values(), *([figure.sd] if figure.sd else [])]
-        expect(all(map(math.isfinite, numbers)), f"{name} must be finite, got {numbers}.")
-        ways = ("lower", "higher", "chance")
-        expect(figure.better in ways, f"better of {name} must be one of {ways}.")
-        if figure.better == "chance":
-            expect("chance" in figure.references, f"{name} must have the reference 'chance'.")
-        try:
-            json.dumps(dict(figure.protocol))
-        except TypeError as error:
-            raise CheckFailed(f"the protocol of {name} must be plain data: {error}.") from error
-        expect(bool(figure.protocol), f"{name} must say how it was measured, got no protocol.")
+    _expect_readable(case.fresh()(*_sets(case)))
 
 
-@SUITE.check()
+@SUITE.check(lambda case: not is_of_sets(case))
+def figures_of_a_model_can_be_read(case: Case) -> None:
+    """On a linear Gaussian model they are readable, repeat themselves, and use no global noise."""
+    model = LinearGaussian(exact=False).model
+    z = torch.randn(2, SETS, LATENT, dtype=torch.float64)
+
+    def look(work: Callable[[Batch, Draws], Any]) -> list[Any]:
+        found = []
+        for number, part in enumerate(z):
+            x = model.decode(part, generator=Draws(torch.Generator().manual_seed(number)))
+            rows = range(number * SETS, (number + 1) * SETS)
+            given = Condition(vector=part, labels=(part[:, 0] > 0).long())
+            found.append(work(Batch(x, given), RowDraws(0, rows)))
+        return found
+
+    with torch.no_grad():
+        state = torch.get_rng_state()
+        figures, again = (case.fresh()(model, look) for _ in range(2))
+    _expect_readable(figures)
+    expect_close("the figures", _values(again), _values(figures), 1e-12, of="the first ones")
+    expect_equal(
+        "torch's global state must be left alone, but it moved", torch.get_rng_state(), state
+    )
+
+
+@SUITE.check(is_of_sets)
 def it_repeats_itself(case: Case) -> str:
     """The same sets give the same figures, by a new instance too; no global randomness."""
     sets = _sets(case)
@@ -84,7 +105,7 @@ def it_repeats_itself(case: Case) -> str:
     return detail
 
 
-@SUITE.check()
+@SUITE.check(is_of_sets)
 def the_sets_are_untouched(case: Case) -> None:
     """No set is written to."""
     sets = _sets(case)
@@ -94,7 +115,7 @@ def the_sets_are_untouched(case: Case) -> None:
         expect_equal(f"{name} must be left as they were, but they changed", now, then)
 
 
-@SUITE.check()
+@SUITE.check(is_of_sets)
 def float64_gives_the_same(case: Case) -> str:
     """The figures do not depend on the dtype of the sets."""
     sets = _sets(case)
@@ -104,7 +125,7 @@ def float64_gives_the_same(case: Case) -> str:
     return expect_close("figures of float64 sets", got, want, 1e-5, of="those of float32")
 
 
-@SUITE.check()
+@SUITE.check(is_of_sets)
 def it_tells_good_from_bad(case: Case) -> str:
     """Collapsed, far and turned samples score worse than those of the data's own distribution."""
     samples, reference, train = _sets(case)
@@ -124,8 +145,7 @@ def it_tells_good_from_bad(case: Case) -> str:
 
 
 def _is_of_sets(case: Case) -> bool:
-    metric: Metric = case.part
-    return metric.needs == "samples"
+    return is_of_sets(case) and case.part.needs == "samples"
 
 
 @SUITE.check(_is_of_sets)
@@ -135,6 +155,23 @@ def the_order_of_the_samples_does_not_matter(case: Case) -> str:
     want = _values(case.fresh()(samples, reference, train))
     got = _values(case.fresh()(samples.flip(0), reference, train))
     return expect_close("the figures of samples in another order", got, want, 1e-6, of="the same")
+
+
+def _expect_readable(figures: Mapping[str, Figure]) -> None:
+    expect(bool(figures), "there must be a figure, got none.")
+    for name, figure in figures.items():
+        expect(isinstance(figure, Figure), f"{name} must be a Figure, got {type(figure).__name__}.")
+        numbers = [figure.value, *figure.references.values(), *([figure.sd] if figure.sd else [])]
+        expect(all(map(math.isfinite, numbers)), f"{name} must be finite, got {numbers}.")
+        ways = ("lower", "higher", "chance")
+        expect(figure.better in ways, f"better of {name} must be one of {ways}.")
+        if figure.better == "chance":
+            expect("chance" in figure.references, f"{name} must have the reference 'chance'.")
+        try:
+            json.dumps(dict(figure.protocol))
+        except TypeError as error:
+            raise CheckFailed(f"the protocol of {name} must be plain data: {error}.") from error
+        expect(bool(figure.protocol), f"{name} must say how it was measured, got no protocol.")
 
 
 def _loss(figure: Figure) -> float:

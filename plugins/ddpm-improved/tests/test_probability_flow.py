@@ -11,7 +11,7 @@ from corekit_ddpm_improved.schedules import Cosine
 from corekit_ddpm_improved.timesteps import LossSecondMoment
 
 from corekit.build import build, build_dataset
-from corekit.diffusion.density import DiffusionPrior
+from corekit.diffusion.prior import DiffusionPrior
 from corekit.diffusion.schedules import Rectified
 from corekit.errors import UsageError
 from corekit.flows.linear import Linear

@@ -6,8 +6,9 @@ from typing import Literal
 from torch import Tensor
 
 from corekit.data_spec import Shape
-from corekit.diffusion.density import DiffusionDensity, DiffusionPrior
+from corekit.diffusion.density import DiffusionDensity
 from corekit.diffusion.predicting import predict_with
+from corekit.diffusion.prior import DiffusionPrior
 from corekit.diffusion.probability_flow import solve
 from corekit.errors import UsageError
 from corekit.interfaces.bijector import Bijector

@@ -1,0 +1,1 @@
+"""From checkpoints of other code bases to specs and weights of ours."""

@@ -1,0 +1,1 @@
+"""Likelihoods: the distribution of data, given what a decoder's network says."""

@@ -1,0 +1,1 @@
+"""What a latent model is worth: its likelihood, its latents, its reconstructions."""

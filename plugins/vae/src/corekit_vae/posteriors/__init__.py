@@ -1,0 +1,1 @@
+"""Posterior heads: from the features of an encoder to a distribution over latents."""

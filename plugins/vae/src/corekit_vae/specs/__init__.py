@@ -1,0 +1,1 @@
+"""Specs of this package: no torch."""
