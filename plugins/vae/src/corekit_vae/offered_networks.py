@@ -1,0 +1,133 @@
+"""What this package offers: encoders, decoders, and the likelihoods on top of them."""
+
+NETWORKS = [
+    # encoders
+    (
+        "encoder",
+        "mlp",
+        "encoders:MlpEncoder",
+        "networks.mlp:MlpEncoder",
+        "a perceptron over flattened data",
+    ),
+    (
+        "encoder",
+        "conv",
+        "encoders:ConvEncoder",
+        "networks.conv:ConvEncoder",
+        "convolutions that halve images of any size",
+    ),
+    (
+        "encoder",
+        "resnet",
+        "encoders:ResnetEncoder",
+        "networks.resnet:ResnetEncoder",
+        "the same with residual blocks between them",
+    ),
+    (
+        "encoder",
+        "kl",
+        "encoders:KlEncoder",
+        "networks.kl:KlEncoder",
+        "the encoder of latent diffusion: its latent is an image",
+    ),
+    (
+        "encoder",
+        "vq",
+        "models:VqEncoder",
+        "networks.vq:VqEncoder",
+        "halvings and residual blocks, a vector at each place",
+    ),
+    # decoders
+    (
+        "decoder",
+        "vq",
+        "models:VqDecoder",
+        "networks.vq:VqDecoder",
+        "residual blocks and doublings from a vector at each place",
+    ),
+    (
+        "decoder",
+        "mlp",
+        "decoders:MlpDecoder",
+        "networks.mlp:MlpDecoder",
+        "a perceptron under a likelihood",
+    ),
+    (
+        "decoder",
+        "conv",
+        "decoders:ConvDecoder",
+        "networks.conv:ConvDecoder",
+        "convolutions that double images to any size",
+    ),
+    (
+        "decoder",
+        "resnet",
+        "decoders:ResnetDecoder",
+        "networks.resnet:ResnetDecoder",
+        "the same with residual blocks between them",
+    ),
+    (
+        "decoder",
+        "kl",
+        "decoders:KlDecoder",
+        "networks.kl:KlDecoder",
+        "the decoder of latent diffusion",
+    ),
+    # likelihoods
+    (
+        "likelihood",
+        "bernoulli",
+        "likelihoods:Bernoulli",
+        "likelihoods.bernoulli:Bernoulli",
+        "black or white, each pixel on its own",
+    ),
+    (
+        "likelihood",
+        "continuous_bernoulli",
+        "likelihoods:ContinuousBernoulli",
+        "likelihoods.bernoulli:ContinuousBernoulli",
+        "a density of gray values on [0, 1]",
+    ),
+    (
+        "likelihood",
+        "gaussian",
+        "likelihoods:Gaussian",
+        "likelihoods.gaussian:Gaussian",
+        "Gaussian noise: of a fixed, learned or optimal scale, or one of each element",
+    ),
+    (
+        "likelihood",
+        "laplace",
+        "likelihoods:Laplace",
+        "likelihoods.gaussian:Laplace",
+        "Laplace noise: absolute errors",
+    ),
+    (
+        "likelihood",
+        "discretized_logistic",
+        "likelihoods:DiscretizedLogistic",
+        "likelihoods.levels:DiscretizedLogistic",
+        "probabilities of levels by a mixture of logistic distributions",
+    ),
+    (
+        "likelihood",
+        "categorical",
+        "likelihoods:Categorical",
+        "likelihoods.levels:Categorical",
+        "a probability for each level, without an order",
+    ),
+    (
+        "likelihood",
+        "squared_error",
+        "likelihoods:SquaredError",
+        "likelihoods.errors:SquaredError",
+        "the mean or summed squared error; no nats",
+    ),
+    (
+        "likelihood",
+        "log_cosh",
+        "likelihoods:LogCosh",
+        "likelihoods.errors:LogCosh",
+        "squares of small errors, absolute values of large ones; no nats",
+    ),
+]
