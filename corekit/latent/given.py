@@ -56,8 +56,24 @@ class Given(nn.Module):
         self.width = width_of(self.shapes, classes, embedded)
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # carries dtype, device
 
-    def forward(self, condition: Condition | None, draws: Draws | None = None) -> Tensor:
-        """The vector of each row; in training, where draws are given, some rows lose theirs."""
+    def lost(self, condition: Condition | None, draws: Draws) -> Tensor | None:
+        """Which rows training shows without their condition, bool ``(B,)``; None outside it."""
+        if not self.drop or not self.training or condition is None:
+            return None
+        rows = next(len(value) for value in condition if value is not None)
+        return draws.uniform("kept", (rows,), self.anchor) < self.drop
+
+    def forward(
+        self,
+        condition: Condition | None,
+        draws: Draws | None = None,
+        *,
+        lost: Tensor | None = None,
+    ) -> Tensor:
+        """The vector of each row.
+
+        Rows that are ``lost`` have zeros; in training, where draws are given instead, some are.
+        """
         given = {name: self._of(condition, name) for name in self.shapes}
         parts = []
         if "labels" in given:
@@ -66,10 +82,9 @@ class Given(nn.Module):
         if self.embed is not None:
             parts.append(self.embed(given.pop(self.embedded)).mode)
         found = torch.cat([part.flatten(1) for part in (*parts, *given.values())], dim=1)
-        if self.drop and self.training and draws is not None:
-            kept = draws.uniform("kept", (len(found),), found) >= self.drop
-            found = found * kept[:, None].to(found.dtype)
-        return found
+        if lost is None and draws is not None:
+            lost = self.lost(condition, draws)
+        return found if lost is None else found * (~lost)[:, None].to(found.dtype)
 
     def _of(self, condition: Condition | None, name: str) -> Tensor:
         value = getattr(condition, name, None)

@@ -48,7 +48,7 @@ class LatentModel(GenerativeModel):
         conditional: What is told the conditions of the data: "prior", "decoder".
         classes: Number of classes, if labels are among these conditions (`Given`).
         embed: Factory of an encoder of the image that is one, or else of the vector (`Given`).
-        drop_condition: Share of rows that training shows without them.
+        drop_condition: Share of rows that training shows without them, the encoder too.
         samples: What `sample` and `decode` give: x "drawn" from p(x | z), or its "means", where the
             decoder has them: pictures without the noise of the likelihood.
 
@@ -217,10 +217,7 @@ class LatentModel(GenerativeModel):
         generator: Randomness = None,
         **options: Any,
     ) -> Tensor:
-        """One draw from p(x | z) per row of z, or from p(x | z, c) of a conditional decoder.
-
-        Where ``samples`` are means, and no option asks for something else: E[x | z].
-        """
+        """One draw from p(x | z) or p(x | z, c) per row of z; E[x | z] where samples are means."""
         given = self.given_of(condition) if "decoder" in self.conditional else None
         if self.samples == "means" and self.decoder.has_mean and not any(options.values()):
             return self._mean(z, given)
@@ -266,6 +263,16 @@ class LatentModel(GenerativeModel):
         condition = None if condition is None else condition.repeated(steps)
         made = self.decode(z.flatten(0, 1), condition, generator=generator, **options)
         return made.reshape(x.shape[0], steps, *made.shape[1:])
+
+    def told(
+        self, condition: Condition | None, draws: Draws
+    ) -> tuple[Condition | None, Tensor | None]:
+        """What the encoder is told in training, and e(c): both without it in the same rows."""
+        if self.given is None or condition is None:
+            return condition, self.given_of(condition)
+        lost = self.given.lost(condition, draws)
+        kept = condition if lost is None else condition.drop(lost)
+        return kept, self.given(condition, lost=lost)
 
     def given_of(self, condition: Condition | None, draws: Draws | None = None) -> Tensor | None:
         """e(c), ``(B, E)``, with draws as in training; None where nothing is conditional."""

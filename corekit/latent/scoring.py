@@ -74,10 +74,10 @@ def score(
         closed_form: Whether to take a closed form of the KL where there is one.
         entropy: Whether to take the entropy of q where it is known; else log q(z) at the draw.
     """
-    posterior = model.encoder(batch.x, batch.condition)
+    condition, given = model.told(batch.condition, draws)
+    posterior = model.encoder(batch.x, condition)
     z, log_q = posterior.rsample_and_log_prob(draws)
     z = z.to(batch.x.dtype)  # a posterior is kept in float32, its neighbours need not be
-    given = model.given_of(batch.condition, draws)
     decoded = model.decoder.loss(batch.x, model.beside(z, given), draws)
     seen = {f"decoder.{path}": value for path, value in decoded.seen.items()}
     if model.prior is None:

@@ -89,3 +89,19 @@ def test_labels_are_dropped_in_training_alone():
     told = model.given_of(condition, draws())
     assert 150 < int((told.sum(1) == 0).sum()) < 250
     assert int(model.eval().given_of(condition, draws()).sum()) == 400
+
+
+def test_encoder_and_decoder_lose_the_same_labels():
+    model = model_of(classes=4, drop_condition=0.5)
+    condition = Condition(labels=torch.randint(4, (200,)))
+    kept, given = model.told(condition, draws())
+    lost = kept.labels == -1
+    assert 60 < int(lost.sum()) < 140
+    assert torch.equal(given.sum(1) == 0, lost)
+    assert torch.equal(kept.labels[~lost], condition.labels[~lost])
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1].labels))
+    x = torch.rand(200, *model.data.event_shape)
+    model(Batch(x, condition), draws=draws())
+    assert torch.equal(seen[0], kept.labels)
+    assert torch.equal(model.eval().told(condition, draws())[0].labels, condition.labels)

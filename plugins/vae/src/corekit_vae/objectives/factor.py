@@ -76,6 +76,7 @@ class Factor(Adversarial):
     @torch.no_grad()
     def pair(self, model: "LatentModel", batch: Batch, draws: Draws) -> tuple[Tensor, Tensor]:
         """Latents, and the same permuted."""
-        z, _ = model.encoder(batch.x, batch.condition).rsample_and_log_prob(draws)
+        condition, _ = model.told(batch.condition, draws)
+        z, _ = model.encoder(batch.x, condition).rsample_and_log_prob(draws)
         z = z.to(batch.x.dtype)
         return z, permuted(z, draws.uniform("permutation", tuple(z.shape), z))

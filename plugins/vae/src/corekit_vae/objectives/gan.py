@@ -74,8 +74,8 @@ class Gan(Adversarial):
     @torch.no_grad()
     def pair(self, model: "LatentModel", batch: Batch, draws: Draws) -> tuple[Tensor, Tensor]:
         """Data, and reconstructions of them."""
-        z, _ = model.encoder(batch.x, batch.condition).rsample_and_log_prob(draws)
-        given = model.given_of(batch.condition, draws)
+        condition, given = model.told(batch.condition, draws)
+        z, _ = model.encoder(batch.x, condition).rsample_and_log_prob(draws)
         return batch.x, _reconstructed(model, z.to(batch.x.dtype), given)
 
 

@@ -83,8 +83,8 @@ class Iwae(Loss):
     def forward(self, model: "LatentModel", batch: Batch, draws: Draws) -> LossTerms:  # type: ignore[override]
         """The loss terms of one batch."""
         k = self.samples * self.groups
-        posterior = model.encoder(batch.x, batch.condition)
-        given = model.given_of(batch.condition, draws)
+        condition, given = model.told(batch.condition, draws)
+        posterior = model.encoder(batch.x, condition)
         z, log_q = posterior.rsample_and_log_prob(draws, k)
         if self.estimator != "plain":
             log_q = posterior.detached().repeated(k).log_prob(z)
