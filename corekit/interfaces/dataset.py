@@ -129,8 +129,6 @@ class ModelMetric(ABC):
     **Implement one.** Write ``__call__``; every `Figure` carries its protocol.
     """
 
-    needs: str = "model"
-
     @abstractmethod
     def __call__(self, model: "GenerativeModel", look: Look) -> Mapping[str, Figure]:
         """Figures by name.

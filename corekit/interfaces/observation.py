@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from corekit.data_spec import DataSpec, Shape, Support
-from corekit.errors import NoDensity
+from corekit.errors import NoDensity, PluginError
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood, LogProb
 
@@ -69,7 +69,10 @@ class Observation(nn.Module, ABC):
         """One x per row; a temperature of 0 gives the mean, or the mode of what is discrete."""
 
     def _log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        raise PluginError(
+            f"{type(self).__name__}: must write _log_prob, or have the kind 'none' and write "
+            "_loss, got neither. A bug of the package of the likelihood."
+        )
 
     def _loss(self, parameters: Tensor, x: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         nll = -self._log_prob(parameters, x)

@@ -219,7 +219,8 @@ class LatentModel(GenerativeModel):
     ) -> Tensor:
         """One draw from p(x | z) or p(x | z, c) per row of z; E[x | z] where samples are means."""
         given = self.given_of(condition) if "decoder" in self.conditional else None
-        if self.samples == "means" and self.decoder.has_mean and not any(options.values()):
+        plain = all(option is None for option in options.values())
+        if plain and self.samples == "means" and self.decoder.has_mean:
             return self._mean(z, given)
         return self.decoder.sample(condition=self.beside(z, given), generator=generator, **options)
 

@@ -9,6 +9,7 @@ from corekit.data_spec import DataSpec
 from corekit.errors import UsageError
 from corekit.interfaces.draws import Draws
 from corekit.interfaces.records import Batch, Condition
+from corekit.latent.kl import kl_of_elements
 from corekit.spec import run_spec
 
 WIDTHS = (4, 6)
@@ -105,3 +106,31 @@ def test_encoder_and_decoder_lose_the_same_labels():
     model(Batch(x, condition), draws=draws())
     assert torch.equal(seen[0], kept.labels)
     assert torch.equal(model.eval().told(condition, draws())[0].labels, condition.labels)
+
+
+def test_free_bits_of_groups_see_what_the_prior_is_told():
+    spec = {
+        "version": 1,
+        "model": {
+            "type": "latent",
+            "encoder": {"type": "vae.mlp", "hidden": [4], "latent_dim": 3},
+            "prior": {"type": "gaussian", "net": {"type": "mlp", "zero_last": False}},
+            "decoder": {"type": "vae.mlp", "hidden": [4]},
+            "conditional": ["prior"],
+            "classes": 2,
+            "loss": {"type": "vae.elbo", "free_bits": 0.01, "groups": None, "per_row": True},
+        },
+        "data": "shapes2d",
+    }
+    data = DataSpec((5,), condition_shapes={"labels": ()})
+    model, x = build(run_spec(spec), data=data), torch.randn(6, 5)
+    condition = Condition(labels=torch.tensor([0, 1, 0, 1, 0, 1]))
+    found = model(Batch(x, condition), draws=draws())
+    q = model.encoder(x, condition)
+    given = model.for_prior(model.given_of(condition))
+    each = kl_of_elements(q, model.prior, given)
+    torch.testing.assert_close(found.terms["kl"], each.sum(1))
+    want = found.terms["reconstruction_nll"] + each.clamp(min=0.01).sum(1)
+    torch.testing.assert_close(found.total, want)
+    other = model(Batch(x, Condition(labels=1 - condition.labels)), draws=draws())
+    assert not torch.allclose(other.terms["kl"], found.terms["kl"])

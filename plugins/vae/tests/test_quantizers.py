@@ -35,6 +35,10 @@ def test_codes_start_at_latents_of_data():
     rows = z.transpose(1, 2).reshape(-1, 2)
     assert (torch.cdist(part.codebook, rows).min(1).values == 0).all()
     assert torch.equal(part.codebook, part.total)
+    torch.rand(1)
+    again = VectorQuantizer((2, 3), codes=6)
+    again.initialize(z)  # in another process, say
+    assert torch.equal(again.codebook, part.codebook)
     few = VectorQuantizer((2, 3), codes=40)
     few.initialize(z)
     assert len(few.codebook.unique(dim=0)) == 40

@@ -1,5 +1,6 @@
 """A decoder that is a network, and a likelihood on top of it."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,9 +45,9 @@ class NetworkDecoder(Decoder):
         """Let the likelihood see what the data are."""
         self.likelihood.prepare(data)
 
+    @abstractmethod
     def parameters_of(self, z: Tensor) -> Tensor:
         """What the likelihood is given, ``(B, *likelihood.parameter_shape)``."""
-        raise NotImplementedError
 
     def mean(self, condition: Condition | None) -> Tensor:
         """E[x | z], ``(B, *event_shape)``."""

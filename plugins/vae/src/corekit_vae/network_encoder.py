@@ -1,5 +1,6 @@
 """An encoder that is a network, and a posterior on top of it."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -53,9 +54,9 @@ class NetworkEncoder(Encoder):
         self.latent_shape, self.kind = self.head.latent_shape, self.head.kind
         self.latent_support = self.head.latent_support
 
+    @abstractmethod
     def features(self, x: Tensor, told: Tensor | None) -> Tensor:
         """``(B, *feature_shape)``; ``told`` is ``(B, condition_width)`` or None."""
-        raise NotImplementedError
 
     def _forward(self, x: Tensor, condition: Condition | None) -> Posterior:
         posterior: Posterior = self.head(self.features(x, self._told(x, condition)))

@@ -1,6 +1,7 @@
 """Likelihoods of quantised data: probabilities of levels."""
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
@@ -56,9 +57,9 @@ class OfLevels(Observation):
         """x of each level."""
         return self.lowest + self.bin_width * k.to(like.dtype)
 
+    @abstractmethod
     def log_mass(self, parameters: Tensor, k: Tensor) -> Tensor:
         """log P(k) of each element, ``(B, *event_shape)``."""
-        raise NotImplementedError
 
     def _split(self, parameters: Tensor, parts: int) -> Tensor:
         """``(B, parts, *event_shape)``."""

@@ -99,7 +99,10 @@ class Elbo(Objective):
 
     def _grouped(self, scored: Scored, model: "LatentModel") -> Tensor:
         """The KL of each group, ``(B, G)``."""
-        elements = None if model.prior is None else kl_of_elements(scored.posterior, model.prior)
+        elements = None
+        if model.prior is not None:
+            given = model.for_prior(scored.given)
+            elements = kl_of_elements(scored.posterior, model.prior, given)
         if elements is None:
             raise UsageError(
                 "Elbo: free bits of groups must have a posterior and a prior that are products "

@@ -17,9 +17,10 @@ from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import Likelihood, LogProb
 from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.posterior_head import PosteriorHead
+from corekit.interfaces.precision import wide
 from corekit.latent.posteriors import DiagonalGaussian, drawn_by_draw
 from corekit_vae.network_encoder import linear_between
-from corekit_vae.posteriors.flattened import softly_bounded, wide
+from corekit_vae.posteriors.bounded import softly_bounded
 
 
 class FlowPosterior(Posterior):

@@ -16,12 +16,12 @@ from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import LogProb
 from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.posterior_head import PosteriorHead
-from corekit.interfaces.precision import full_precision
+from corekit.interfaces.precision import full_precision, wide
 from corekit.interfaces.records import Condition
 from corekit.latent.kl import CLOSED_FORMS, cross_entropy_to_gaussian
 from corekit.latent.posteriors import drawn_by_draw
 from corekit_vae.network_encoder import linear_between
-from corekit_vae.posteriors.flattened import softly_bounded, wide
+from corekit_vae.posteriors.bounded import softly_bounded
 from corekit_vae.posteriors.full import gaussian_statistics
 
 _LOG_2PI = math.log(2 * math.pi)

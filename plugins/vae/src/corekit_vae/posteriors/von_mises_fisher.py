@@ -15,11 +15,11 @@ from corekit.interfaces.draws import Draws
 from corekit.interfaces.likelihood import LogProb
 from corekit.interfaces.posterior import Posterior
 from corekit.interfaces.posterior_head import PosteriorHead
+from corekit.interfaces.precision import wide
 from corekit.interfaces.records import Condition
 from corekit.latent.kl import CLOSED_FORMS
 from corekit.latent.posteriors import drawn_by_draw
 from corekit_vae.network_encoder import linear_between
-from corekit_vae.posteriors.flattened import wide
 from corekit_vae.posteriors.polar import PolarAngle, log_area
 from corekit_vae.priors.sphere import UniformSphere
 

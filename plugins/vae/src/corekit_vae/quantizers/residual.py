@@ -43,8 +43,8 @@ class ResidualQuantizer(Quantizer):
             raise UsageError(f"ResidualQuantizer: depth must be at least 1, got {depth}.")
         options = {"codes": codes, "commitment": commitment, "learn": learn, "decay": decay}
         self.stages = nn.ModuleList(
-            VectorQuantizer(latent_shape, restart_below=restart_below, **options)  # type: ignore[arg-type]
-            for _ in range(depth)
+            VectorQuantizer(latent_shape, restart_below=restart_below, seed=i, **options)  # type: ignore[arg-type]
+            for i in range(depth)  # others each: a latent that became a code leaves nothing behind
         )
         self.levels, self.codes_shape = codes, (depth, *self.codes_shape)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from corekit.data_spec import Shape
 from corekit.errors import UsageError
+from corekit.interfaces.draws import seed_of
 from corekit.interfaces.precision import full_precision, wide
 from corekit.interfaces.quantizer import Quantized, Quantizer, straight_through
 from corekit_vae.quantizers.usage import counts_of, usage
@@ -39,6 +40,7 @@ class VectorQuantizer(Quantizer):
         restart_below: A code that was taken less often than this, in a moving average per step and
             in latents, starts anew at a latent of the batch; 0: never.
         start: "data": codes are random latents of the training data; "uniform": on [-1/K, 1/K].
+        seed: Of which latents.
 
     Shape: z ``(B, D, *places)``; codes ``(B, *places)``, int64; loss ``(B,)``, squared latent
         units, mean over the elements.
@@ -61,12 +63,14 @@ class VectorQuantizer(Quantizer):
         decay: float = 0.99,
         restart_below: float = 0.0,
         start: Literal["data", "uniform"] = "data",
+        seed: int = 0,
     ) -> None:
         super().__init__(latent_shape)
         _check(codes, commitment, learn, decay, restart_below, start)
         self.levels, self.commitment, self.learn = codes, commitment, learn
         self.places = math.prod(self.codes_shape)
-        self.decay, self.restart_below, self.start = decay, restart_below, start
+        self.decay, self.restart_below = decay, restart_below
+        self.start, self.seed = start, seed
         first = torch.empty(codes, latent_shape[0]).uniform_(-1 / codes, 1 / codes)
         if learn == "loss":
             self.codebook = nn.Parameter(first)
@@ -76,16 +80,21 @@ class VectorQuantizer(Quantizer):
         self.register_buffer("taken", torch.ones(codes))
 
     def initialize(self, z: Tensor) -> None:
-        """Let the codes be random latents of data, where they are to start there."""
+        """Let the codes be random latents of data, where they are to start there.
+
+        Which ones depends on the seed alone: all processes choose the same.
+        """
         if self.start != "data":
             return
         rows = self._rows(z)
         with torch.no_grad():
-            chosen = rows[torch.randperm(len(rows))[: self.levels].to(rows.device)]
+            generator = torch.Generator().manual_seed(seed_of("codes", self.seed))
+            chosen = rows[torch.randperm(len(rows), generator=generator)[: self.levels]]
             times = -(-self.levels // len(chosen))
             spread = chosen.repeat(times, 1)[: self.levels].to(self.codebook.dtype)
             if times > 1:  # too few latents: equal codes would never part
-                spread = spread + 1e-3 * spread.std() * torch.randn_like(spread)
+                noise = torch.randn(spread.shape, generator=generator).to(spread)
+                spread = spread + 1e-3 * spread.std() * noise
             self.codebook.copy_(spread)
             if self.learn == "average":
                 self.total.copy_(spread)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -40,12 +41,12 @@ class EncoderSpec(Spec):
         )
         return latent
 
+    @abstractmethod
     def feature_shape(self, event_shape: Shape) -> Shape:
         """What the network makes of the data."""
-        raise NotImplementedError
 
-    def _asked(self, features: Shape) -> Shape:
-        raise NotImplementedError
+    @abstractmethod
+    def _asked(self, features: Shape) -> Shape: ...
 
 
 class MlpEncoderSpec(EncoderSpec):

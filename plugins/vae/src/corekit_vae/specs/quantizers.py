@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -16,9 +17,9 @@ class QuantizerSpec(Spec):
     """What all quantizers share."""
 
     @property
+    @abstractmethod
     def levels(self) -> int:
         """Number of different codes."""
-        raise NotImplementedError
 
     def shape(self, latent_shape: Shape) -> Shape:
         """The shape of the codes of one example."""

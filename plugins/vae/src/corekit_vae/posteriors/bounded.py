@@ -1,12 +1,6 @@
-"""What posteriors share: numbers in float32 or wider, and bounds on them."""
+"""Bounds on what a posterior is made of."""
 
-import torch
 from torch import Tensor
-
-
-def wide(x: Tensor) -> Tensor:
-    """In float32 or wider."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def softly_bounded(x: Tensor, bound: float | None) -> Tensor:
